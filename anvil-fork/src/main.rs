@@ -1,0 +1,2 @@
+//! Foreblock devnet.
+fn main() {}

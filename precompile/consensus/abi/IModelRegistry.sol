@@ -1,0 +1,1 @@
+../../../contracts/src/interfaces/IModelRegistry.sol

@@ -1,0 +1,1 @@
+//! What all nodes of a Foreblock chain must agree on.

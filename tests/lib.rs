@@ -1,0 +1,1 @@
+//! What crosses crates is tested here, each file under `tests/` against built binaries and real clients.
