@@ -1,0 +1,154 @@
+//! What a request resolves to.
+
+use crate::{Request, RequestId};
+use alloy_primitives::{B256, Bytes, Keccak256, keccak256};
+use std::{collections::HashMap, sync::RwLock};
+
+/// Result of an inference. Both arms need the same proof: nobody can staple a failure on alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Canonical `abi.encode(Tensor[])`.
+    Output(Bytes),
+    /// The model has no answer for this input, the same on every machine.
+    Failed(Failure),
+}
+
+impl Outcome {
+    /// What operators sign: `keccak256(0x00 ‖ output)`, or `keccak256(0x01 ‖ uint16 code ‖ keccak256(reason))`.
+    pub fn hash(&self) -> B256 {
+        let mut hasher = Keccak256::new();
+        match self {
+            Self::Output(output) => {
+                hasher.update([0]);
+                hasher.update(output);
+            }
+            Self::Failed(failure) => {
+                hasher.update([1]);
+                hasher.update((failure.code as u16).to_be_bytes());
+                hasher.update(keccak256(&failure.reason));
+            }
+        }
+        hasher.finalize()
+    }
+}
+
+/// Why a model has no answer. `reason` must be a pure function of model and input: it is compared byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("inference failed ({code:?}): {reason}")]
+pub struct Failure {
+    /// The kind, stable across releases.
+    pub code: FailureCode,
+    /// The same in words: what was expected and what came.
+    pub reason: String,
+}
+
+impl Failure {
+    /// A failure in words. Reasons are cut at [`Self::MAX_REASON_BYTES`], on a character boundary.
+    pub fn new(code: FailureCode, reason: impl Into<String>) -> Self {
+        let mut reason = reason.into();
+        let mut end = reason.len().min(Self::MAX_REASON_BYTES);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        reason.truncate(end);
+        Self { code, reason }
+    }
+
+    /// Longest `reason`, in bytes: it is carried in blocks and returned as revert data.
+    pub const MAX_REASON_BYTES: usize = 256;
+}
+
+/// Kinds of failure, as `InferenceFailed.code` shows them. Numbers are never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub enum FailureCode {
+    /// Another number of tensors than the model has inputs.
+    WrongArity = 1,
+    /// A tensor's dtype cannot stand for the model's element type.
+    WrongType = 2,
+    /// A tensor's shape is not the model's.
+    WrongShape = 3,
+    /// An element or index lies outside what the model accepts.
+    OutOfRange = 4,
+    /// NaN or infinity in an output.
+    NotFinite = 5,
+    /// An output does not fit its wire type or the model's output limit.
+    OutputTooLarge = 6,
+    /// The run needs more memory than models may use.
+    OutOfMemory = 7,
+    /// Text that is not UTF-8, or that the tokenizer refuses.
+    InvalidText = 8,
+    /// More steps than models may take.
+    StepLimit = 9,
+    /// The graph met a condition that its operators do not define, such as an integer division by zero.
+    Undefined = 10,
+}
+
+/// A number that names no [`FailureCode`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not a failure code: expected 1 to 10")]
+pub struct UnknownFailureCode(pub u16);
+
+impl TryFrom<u16> for FailureCode {
+    type Error = UnknownFailureCode;
+
+    fn try_from(code: u16) -> Result<Self, Self::Error> {
+        use FailureCode::*;
+        const ALL: [FailureCode; 10] = [
+            WrongArity,
+            WrongType,
+            WrongShape,
+            OutOfRange,
+            NotFinite,
+            OutputTooLarge,
+            OutOfMemory,
+            InvalidText,
+            StepLimit,
+            Undefined,
+        ];
+        ALL.into_iter().find(|known| *known as u16 == code).ok_or(UnknownFailureCode(code))
+    }
+}
+
+/// Where outcomes come from: the only polymorphism of the consensus code.
+///
+/// | place | source |
+/// | --- | --- |
+/// | speculation | the store, noting what is missing |
+/// | block building | the store |
+/// | block verification, traces of mined blocks | that block's inference list, nothing else |
+/// | calls and estimates | the store, and what is missing is computed before the call runs again |
+pub trait Outcomes: Send + Sync {
+    /// The outcome of a request, if there is one that counts.
+    fn get(&self, id: RequestId) -> Option<Outcome>;
+
+    /// Told of the request that aborts a transaction, after `get` had nothing. The default forgets it.
+    fn missing(&self, request: &Request) {
+        let _ = request;
+    }
+}
+
+/// Outcomes in memory: the source for a block's inference list, and for tests.
+#[derive(Debug, Default)]
+pub struct MemoryOutcomes {
+    outcomes: RwLock<HashMap<RequestId, Outcome>>,
+}
+
+impl MemoryOutcomes {
+    /// Puts an outcome, replacing any that was there.
+    pub fn insert(&self, id: RequestId, outcome: Outcome) {
+        self.outcomes.write().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(id, outcome);
+    }
+}
+
+impl FromIterator<(RequestId, Outcome)> for MemoryOutcomes {
+    fn from_iter<T: IntoIterator<Item = (RequestId, Outcome)>>(outcomes: T) -> Self {
+        Self { outcomes: RwLock::new(outcomes.into_iter().collect()) }
+    }
+}
+
+impl Outcomes for MemoryOutcomes {
+    fn get(&self, id: RequestId) -> Option<Outcome> {
+        self.outcomes.read().unwrap_or_else(|poisoned| poisoned.into_inner()).get(&id).cloned()
+    }
+}
