@@ -1,0 +1,317 @@
+//! The precompile inside a real EVM: what each call returns, what a contract can catch, and what aborts.
+
+use alloy_consensus::{EthereumTxEnvelope, SignableTransaction, TxEip1559, TxEip4844Variant, transaction::Recovered};
+use alloy_evm::{
+    Evm, EvmEnv, EvmFactory,
+    block::{BlockExecutionError, BlockExecutor, BlockExecutorFactory, BlockValidationError},
+    eth::{EthBlockExecutionCtx, EthBlockExecutorFactory, receipt_builder::AlloyReceiptBuilder, spec::EthSpec},
+};
+use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, address};
+use alloy_sol_types::{SolCall, SolError, SolValue};
+use foreblock_precompile::{
+    AddressError, Failure, FailureCode, ForeblockEvmFactory, MODEL_REGISTRY_ADDRESS, MemoryOutcomes, ModelSlot,
+    Outcome, PRECOMPILE_ADDRESS, Profile, Request,
+    abi::{DType, IInference, ModelInfo, Profile as AbiProfile, Tensor},
+    check_address, gas, model_storage_key,
+};
+use revm::{
+    bytecode::Bytecode,
+    context::{
+        BlockEnv, CfgEnv, TxEnv,
+        result::{EVMError, ExecutionResult, HaltReason, InvalidTransaction},
+    },
+    database::{CacheDB, EmptyDB, State},
+    primitives::hardfork::SpecId,
+    state::AccountInfo,
+};
+use std::sync::Arc;
+
+const SENDER: Address = address!("0x00000000000000000000000000000000000e0a00");
+const PROXY: Address = address!("0x00000000000000000000000000000000000c0de0");
+const MODEL: B256 = B256::repeat_byte(0x42);
+const NOW: u64 = 1_800_000_000;
+const SLOT: ModelSlot =
+    ModelSlot { gas_per_run: 5_000, max_input_bytes: 2_048, max_output_bytes: 1_024, profile: Profile::ExactF32 };
+const CALL: u8 = 0xf1;
+const CALLCODE: u8 = 0xf2;
+const DELEGATECALL: u8 = 0xf4;
+const STATICCALL: u8 = 0xfa;
+
+/// A contract that forwards its calldata to the precompile, stores `success + 1` in slot 0 whatever happens, and returns
+/// what came back: the least careful caller there can be.
+fn proxy(opcode: u8) -> Bytecode {
+    let mut code = vec![0x36, 0x5f, 0x5f, 0x37, 0x5f, 0x5f, 0x36, 0x5f]; // calldatacopy; out 0,0; in cds,0
+    if matches!(opcode, CALL | CALLCODE) {
+        code.push(0x5f); // value 0
+    }
+    code.extend([0x61, 0x1a, 0x0f, 0x5a, opcode, 0x60, 0x01, 0x01, 0x5f, 0x55]); // call; sstore(0, ok + 1)
+    code.extend([0x3d, 0x5f, 0x5f, 0x3e, 0x3d, 0x5f, 0xf3]); // return the return data
+    Bytecode::new_raw(code.into())
+}
+
+fn db(opcode: u8) -> CacheDB<EmptyDB> {
+    let mut db = CacheDB::new(EmptyDB::default());
+    db.insert_account_info(SENDER, AccountInfo::from_balance(U256::from(10).pow(U256::from(20))));
+    db.insert_account_info(PROXY, AccountInfo::default().with_code(proxy(opcode)));
+    db.insert_account_info(MODEL_REGISTRY_ADDRESS, AccountInfo { nonce: 1, ..Default::default() });
+    db.insert_account_storage(MODEL_REGISTRY_ADDRESS, model_storage_key(MODEL).into(), SLOT.pack()).unwrap();
+    db
+}
+
+fn env() -> EvmEnv {
+    let cfg_env = CfgEnv::<SpecId>::default().with_spec_and_mainnet_gas_params(SpecId::PRAGUE);
+    let block_env =
+        BlockEnv { gas_limit: 30_000_000, number: U256::from(1), timestamp: U256::from(NOW), ..Default::default() };
+    EvmEnv { cfg_env, block_env }
+}
+
+fn input(len: usize) -> Bytes {
+    vec![Tensor { dtype: DType::U8, shape: vec![len as u32], data: vec![7; len].into() }].abi_encode().into()
+}
+
+fn run(input: &Bytes) -> Vec<u8> {
+    IInference::runCall { modelId: MODEL, input: input.clone() }.abi_encode()
+}
+
+fn run_or(deadline: u64) -> Vec<u8> {
+    let fallback_ = Bytes::from_static(b"fallback");
+    IInference::runOrCall { modelId: MODEL, input: input(3), deadline: U256::from(deadline), fallback_ }.abi_encode()
+}
+
+fn knowing(outcome: Outcome) -> ForeblockEvmFactory {
+    let outcomes = MemoryOutcomes::default();
+    outcomes.insert(Request::new(MODEL, input(3)).id, outcome);
+    ForeblockEvmFactory::new(Arc::new(outcomes))
+}
+
+fn answering() -> ForeblockEvmFactory {
+    knowing(Outcome::Output(Bytes::from_static(b"the answer")))
+}
+
+fn failing() -> ForeblockEvmFactory {
+    knowing(Outcome::Failed(Failure::new(FailureCode::WrongShape, "expected [1,16]")))
+}
+
+fn tx(to: Address, data: Vec<u8>) -> TxEnv {
+    let tx = TxEnv::builder().caller(SENDER).to(to).gas_limit(1_000_000).data(data.into()).chain_id(Some(1));
+    tx.build().unwrap()
+}
+
+fn ask(factory: &ForeblockEvmFactory, data: Vec<u8>) -> ExecutionResult<HaltReason> {
+    factory.create_evm(db(CALL), env()).transact_raw(tx(PRECOMPILE_ADDRESS, data)).unwrap().result
+}
+
+fn slot_0(evm: &impl Evm<DB = CacheDB<EmptyDB>>) -> U256 {
+    evm.db().cache.accounts[&PROXY].storage.get(&U256::ZERO).copied().unwrap_or_default()
+}
+
+#[test]
+fn run_returns_the_outcome() {
+    let mut evm = answering().create_evm(db(CALL), env());
+    let result = evm.transact_raw(tx(PRECOMPILE_ADDRESS, run(&input(3)))).unwrap().result;
+    let output = IInference::runCall::abi_decode_returns(result.output().unwrap()).unwrap();
+    assert_eq!(output, Bytes::from_static(b"the answer"));
+    let used = evm.take_used();
+    assert_eq!(used.len(), 1);
+    assert_eq!((used[0].id, used[0].model), (Request::new(MODEL, input(3)).id, MODEL));
+}
+
+#[test]
+fn every_caller_error_is_typed() {
+    let unknown = B256::repeat_byte(9);
+    let mut misshapen = input(3).to_vec();
+    misshapen[31] = 0x40;
+    let cases: [(&str, Vec<u8>, Vec<u8>); 6] = [
+        (
+            "unknown model",
+            IInference::runCall { modelId: unknown, input: input(3) }.abi_encode(),
+            IInference::UnknownModel { modelId: unknown }.abi_encode(),
+        ),
+        (
+            "input too large",
+            run(&input(4_000)),
+            IInference::InputTooLarge { size: U256::from(input(4_000).len()), max: U256::from(2_048) }.abi_encode(),
+        ),
+        (
+            "malformed input",
+            run(&misshapen.into()),
+            IInference::MalformedInput {
+                reason: "an offset is not canonical: encode it with abi.encode(Tensor[])".into(),
+            }
+            .abi_encode(),
+        ),
+        ("empty calldata", vec![], IInference::MalformedCall {}.abi_encode()),
+        ("unknown selector", vec![1, 2, 3, 4], IInference::MalformedCall {}.abi_encode()),
+        ("truncated calldata", run(&input(3))[..60].to_vec(), IInference::MalformedCall {}.abi_encode()),
+    ];
+    for (name, data, error) in cases {
+        match ask(&answering(), data) {
+            ExecutionResult::Revert { output, .. } => assert_eq!(output, Bytes::from(error), "{name}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_certified_failure_reverts_with_code_and_reason() {
+    let ExecutionResult::Revert { output, .. } = ask(&failing(), run(&input(3))) else { panic!("no revert") };
+    let error = IInference::InferenceFailed::abi_decode(&output).unwrap();
+    assert_eq!((error.code, error.reason.as_str()), (FailureCode::WrongShape as u16, "expected [1,16]"));
+}
+
+#[test]
+fn run_or_depends_on_deadline_and_outcome_only() {
+    let nothing = ForeblockEvmFactory::new(Arc::new(MemoryOutcomes::default()));
+    for (name, factory, deadline, ran, output) in [
+        ("in time", answering(), NOW, true, "the answer"),
+        ("late with an answer", answering(), NOW - 1, false, "fallback"),
+        ("late without an answer", nothing.clone(), NOW - 1, false, "fallback"),
+        ("failed", failing(), NOW, false, "fallback"),
+    ] {
+        let result = ask(&factory, run_or(deadline));
+        let returned = IInference::runOrCall::abi_decode_returns(result.output().unwrap()).unwrap();
+        assert_eq!((returned.ran, returned.output), (ran, Bytes::from(output)), "{name}");
+    }
+    let early = nothing.create_evm(db(CALL), env()).transact_raw(tx(PRECOMPILE_ADDRESS, run_or(NOW)));
+    assert!(matches!(early, Err(EVMError::Transaction(InvalidTransaction::Str(_)))), "in time but missing: {early:?}");
+}
+
+#[test]
+fn model_tells_what_is_registered() {
+    let info = |id: B256| {
+        let result = ask(&answering(), IInference::modelCall { modelId: id }.abi_encode());
+        ModelInfo::abi_decode(result.output().unwrap()).unwrap()
+    };
+    let known = info(MODEL);
+    assert!(known.known && known.profile == AbiProfile::ExactF32);
+    assert_eq!((known.gasPerRun, known.maxInputBytes, known.maxOutputBytes), (5_000, 2_048, 1_024));
+    let unknown = info(B256::ZERO);
+    assert!(!unknown.known && unknown.profile == AbiProfile::Unknown && unknown.gasPerRun == 0);
+}
+
+#[test]
+fn a_missing_outcome_cannot_be_swallowed_and_leaves_the_evm_clean() {
+    for opcode in [CALL, STATICCALL] {
+        let factory = ForeblockEvmFactory::new(Arc::new(MemoryOutcomes::default()));
+        let mut evm = factory.create_evm(db(opcode), env());
+        let error = evm.transact_commit(tx(PROXY, run(&input(3)))).unwrap_err();
+        assert!(
+            matches!(&error, EVMError::Transaction(InvalidTransaction::Str(text)) if text.contains("not valid yet")),
+            "{error:?}"
+        );
+        assert_eq!(evm.take_missing(), Some(Request::new(MODEL, input(3))));
+        assert_eq!(slot_0(&evm), U256::ZERO);
+        // The sender's nonce is unused, and the next transaction is not blamed for the one before.
+        evm.transact_commit(tx(Address::repeat_byte(9), vec![])).unwrap();
+        assert_eq!(evm.take_missing(), None);
+    }
+}
+
+#[test]
+fn only_direct_calls_without_value_are_answered() {
+    for (name, opcode, stored) in
+        [("CALL", CALL, 2), ("STATICCALL", STATICCALL, 2), ("CALLCODE", CALLCODE, 1), ("DELEGATECALL", DELEGATECALL, 1)]
+    {
+        let mut evm = answering().create_evm(db(opcode), env());
+        let result = evm.transact_commit(tx(PROXY, run(&input(3)))).unwrap();
+        assert_eq!(slot_0(&evm), U256::from(stored), "{name}");
+        if stored == 1 {
+            assert_eq!(result.output().unwrap()[..], IInference::IndirectCall {}.abi_encode(), "{name}");
+        }
+    }
+    let mut evm = answering().create_evm(db(CALL), env());
+    let paying = TxEnv { value: U256::from(5), ..tx(PRECOMPILE_ADDRESS, run(&input(3))) };
+    let result = evm.transact_raw(paying).unwrap().result;
+    assert_eq!(result.output().unwrap()[..], IInference::ValueSent { value: U256::from(5) }.abi_encode());
+}
+
+#[test]
+fn gas_depends_on_model_and_sizes_only() {
+    let calldata = run(&input(3));
+    // A second call in the transaction would find the slot warm; the first pays the cold read.
+    let inside = gas::BASE
+        + gas::words(calldata.len(), gas::INPUT_WORD)
+        + gas::COLD_SLOT
+        + SLOT.gas_per_run
+        + gas::words(b"the answer".len(), gas::OUTPUT_WORD);
+    let intrinsic = |data: &[u8]| 21_000 + data.iter().map(|byte| if *byte == 0 { 4 } else { 16 }).sum::<u64>();
+    assert_eq!(ask(&answering(), calldata.clone()).tx_gas_used(), intrinsic(&calldata) + inside);
+
+    // With one gas less, the call is out of gas; with too little for the run it is so before anything is asked.
+    for (name, limit, halts) in [
+        ("exact", intrinsic(&calldata) + inside, false),
+        ("one less", intrinsic(&calldata) + inside - 1, true),
+        ("less than the call itself", intrinsic(&calldata) + 4_000, true),
+    ] {
+        let mut evm = answering().create_evm(db(CALL), env());
+        let limited = TxEnv { gas_limit: limit, ..tx(PRECOMPILE_ADDRESS, calldata.clone()) };
+        let result = evm.transact_raw(limited).unwrap().result;
+        assert_eq!(result.is_halt(), halts, "{name}: {result:?}");
+    }
+    let nothing = ForeblockEvmFactory::new(Arc::new(MemoryOutcomes::default()));
+    let poor = TxEnv { gas_limit: intrinsic(&calldata) + 5_000, ..tx(PRECOMPILE_ADDRESS, calldata) };
+    assert!(nothing.create_evm(db(CALL), env()).transact_raw(poor).unwrap().result.is_halt());
+}
+
+#[test]
+fn a_stock_block_executor_skips_the_transaction_and_takes_it_later() {
+    let outcomes = Arc::new(MemoryOutcomes::default());
+    let factory = EthBlockExecutorFactory::new(
+        AlloyReceiptBuilder::default(),
+        EthSpec::mainnet(),
+        ForeblockEvmFactory::new(outcomes.clone()),
+    );
+    let mut state = State::builder().with_database(db(CALL)).with_bundle_update().build();
+    let evm = factory.evm_factory().create_evm(&mut state, env());
+    let ctx = EthBlockExecutionCtx {
+        tx_count_hint: None,
+        parent_hash: B256::ZERO,
+        parent_beacon_block_root: Some(B256::ZERO),
+        ommers: &[],
+        withdrawals: None,
+        extra_data: Bytes::new(),
+        slot_number: None,
+    };
+    let mut executor = factory.create_executor(evm, ctx);
+    let signed = |nonce, to, input: Bytes| -> Recovered<EthereumTxEnvelope<TxEip4844Variant>> {
+        let tx = TxEip1559 {
+            chain_id: 1,
+            nonce,
+            gas_limit: 500_000,
+            max_fee_per_gas: 10,
+            to: TxKind::Call(to),
+            input,
+            ..Default::default()
+        };
+        Recovered::new_unchecked(tx.into_signed(Signature::test_signature()).into(), SENDER)
+    };
+
+    let asking = |nonce| signed(nonce, PROXY, run(&input(3)).into());
+    match executor.execute_transaction(&asking(0)) {
+        Err(BlockExecutionError::Validation(BlockValidationError::InvalidTx { .. })) => {}
+        other => panic!("expected an invalid transaction: {other:?}"),
+    }
+    executor.execute_transaction(&signed(0, Address::repeat_byte(7), Bytes::new())).unwrap();
+    outcomes.insert(Request::new(MODEL, input(3)).id, Outcome::Output(Bytes::from_static(b"now")));
+    executor.execute_transaction(&asking(1)).unwrap();
+    assert_eq!(executor.receipts().len(), 2);
+}
+
+#[test]
+fn addresses_in_use_are_refused() {
+    let p256 = address!("0x000000000000000000000000000000000000010f");
+    for (name, address, spec, expected) in [
+        ("default", PRECOMPILE_ADDRESS, SpecId::OSAKA, Ok(())),
+        ("unused ending in 0F", p256, SpecId::OSAKA, Ok(())),
+        ("plain 0x0F before Prague", Address::with_last_byte(0x0f), SpecId::CANCUN, Ok(())),
+        (
+            "plain 0x0F since Prague",
+            Address::with_last_byte(0x0f),
+            SpecId::PRAGUE,
+            Err(AddressError::Taken(Address::with_last_byte(0x0f), SpecId::PRAGUE)),
+        ),
+        ("another ending", Address::repeat_byte(1), SpecId::PRAGUE, Err(AddressError::Ending(Address::repeat_byte(1)))),
+    ] {
+        assert_eq!(check_address(address, spec), expected, "{name}");
+    }
+}
