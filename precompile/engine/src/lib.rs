@@ -1,1 +1,18 @@
-//! Foreblock.
+//! How an answer is computed: ONNX graphs, tensors, and the exact engine, whose answers are equal byte for byte on
+//! every machine because the order of every floating-point operation is specified.
+
+#![deny(unsafe_code)]
+
+pub mod exact;
+pub mod failure;
+pub mod graph;
+mod kernels;
+pub mod onnx;
+pub mod ops;
+pub mod tensor;
+
+pub use exact::{ExactModel, LoadOptions, Pool};
+pub use failure::{Failure, FailureCode};
+pub use kernels::Isa;
+pub use onnx::{Limits, LoadError};
+pub use tensor::{ElementType, Tensor};

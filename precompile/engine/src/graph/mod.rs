@@ -1,0 +1,17 @@
+//! From ONNX nodes to a plan: names become slots, constants are folded, and each tensor is freed after its last use.
+//!
+//! * [`Node`]: what an operator's builder sees, once, at load.
+//! * [`Plan`]: the steps in order, with where each input comes from.
+//! * [`Inputs`] and [`Context`]: what a kernel sees on every run.
+
+mod build;
+mod context;
+mod node;
+mod order;
+mod plan;
+mod refused;
+
+pub(crate) use build::{Opsets, compile};
+pub use context::{Context, Cost};
+pub use node::{Node, Subgraph};
+pub use plan::{Inputs, Plan};
