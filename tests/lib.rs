@@ -1,1 +1,3 @@
 //! What crosses crates is tested here, each file under `tests/` against built binaries and real clients.
+
+pub mod bench;

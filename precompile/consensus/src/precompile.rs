@@ -10,7 +10,10 @@ use alloy_evm::precompiles::{DynPrecompile, PrecompileInput, PrecompilesMap};
 use alloy_primitives::{Address, Bytes, U256};
 use alloy_sol_types::{SolCall, SolError, SolInterface, SolValue};
 use revm::precompile::{PrecompileError, PrecompileHalt, PrecompileId, PrecompileOutput, PrecompileResult};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex, MutexGuard},
+};
 
 /// An outcome that the transaction being executed has used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,8 +81,11 @@ enum End {
     /// The caller's gas is gone.
     OutOfGas,
     /// The node aborts the transaction.
-    Fatal(String),
+    Fatal(Cow<'static, str>),
 }
+
+/// What clients that do not read [`Notes`] show.
+const MISSING: &str = "an inference outcome is not there yet";
 
 /// Gas of one call against its limit.
 struct Meter {
@@ -108,7 +114,7 @@ impl Call<'_> {
             End::Return(data) => Ok(PrecompileOutput::new(meter.used, data.into(), reservoir)),
             End::Revert(data) => Ok(PrecompileOutput::revert(meter.used, data.into(), reservoir)),
             End::OutOfGas => Ok(PrecompileOutput::halt(PrecompileHalt::OutOfGas, reservoir)),
-            End::Fatal(reason) => Err(PrecompileError::Fatal(reason)),
+            End::Fatal(reason) => Err(PrecompileError::Fatal(reason.into_owned())),
         }
     }
 
@@ -181,15 +187,18 @@ impl Call<'_> {
                 let request = Request { model, input, id };
                 self.outcomes.missing(&request);
                 self.notes.lock().missing = Some(request);
-                Err(End::Fatal(format!("the outcome of request {id} is not there")))
+                Err(End::Fatal(MISSING.into()))
             }
         }
     }
 
     fn slot(&mut self, meter: &mut Meter, model: ModelId) -> Result<Option<ModelSlot>, End> {
         let key = model_storage_key(model).into();
-        let slot =
-            self.input.internals.sload(MODEL_REGISTRY_ADDRESS, key).map_err(|error| End::Fatal(error.to_string()))?;
+        let slot = self
+            .input
+            .internals
+            .sload(MODEL_REGISTRY_ADDRESS, key)
+            .map_err(|error| End::Fatal(error.to_string().into()))?;
         meter.charge(if slot.is_cold { gas::COLD_SLOT } else { gas::WARM_SLOT })?;
         Ok(ModelSlot::unpack(slot.data))
     }

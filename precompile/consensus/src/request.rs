@@ -1,6 +1,6 @@
 //! What a contract asks.
 
-use alloy_primitives::{B256, Bytes, Keccak256, keccak256};
+use alloy_primitives::{B256, Bytes, keccak256};
 
 /// `keccak256(abi.encode(Manifest))`, see `IModelRegistry.sol`.
 pub type ModelId = B256;
@@ -28,8 +28,8 @@ impl Request {
 }
 
 pub(crate) fn request_id(model: ModelId, input: &[u8]) -> RequestId {
-    let mut hasher = Keccak256::new();
-    hasher.update(model);
-    hasher.update(keccak256(input));
-    hasher.finalize()
+    let mut preimage = [0; 64];
+    preimage[..32].copy_from_slice(model.as_slice());
+    preimage[32..].copy_from_slice(keccak256(input).as_slice());
+    keccak256(preimage)
 }
