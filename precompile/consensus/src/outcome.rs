@@ -1,8 +1,8 @@
 //! What a request resolves to.
 
 use crate::{Request, RequestId};
-use alloy_primitives::{B256, Bytes, Keccak256, keccak256};
-use std::{collections::HashMap, sync::RwLock};
+use alloy_primitives::{B256, Bytes, Keccak256, keccak256, map::B256Map};
+use std::sync::RwLock;
 
 /// Result of an inference. Both arms need the same proof: nobody can staple a failure on alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ pub trait Outcomes: Send + Sync {
 /// Outcomes in memory: the source for a block's inference list, and for tests.
 #[derive(Debug, Default)]
 pub struct MemoryOutcomes {
-    outcomes: RwLock<HashMap<RequestId, Outcome>>,
+    outcomes: RwLock<B256Map<Outcome>>,
 }
 
 impl MemoryOutcomes {

@@ -35,6 +35,8 @@ pub struct Notes(Arc<Mutex<NotesInner>>);
 struct NotesInner {
     used: Vec<Used>,
     missing: Option<Request>,
+    /// Storage key of the model asked last: its keccak256 is a tenth of a call with a 1 KiB input.
+    key: Option<(ModelId, U256)>,
 }
 
 impl Notes {
@@ -44,7 +46,9 @@ impl Notes {
 
     /// Forgets the transaction before.
     pub fn clear(&self) {
-        *self.lock() = NotesInner::default();
+        let mut notes = self.lock();
+        notes.used.clear();
+        notes.missing = None;
     }
 
     /// What the transaction has used so far, in the order of its calls, repetitions included.
@@ -55,6 +59,14 @@ impl Notes {
     /// The request that aborted the transaction.
     pub fn take_missing(&self) -> Option<Request> {
         self.lock().missing.take()
+    }
+
+    fn storage_key(&self, model: ModelId) -> U256 {
+        let mut notes = self.lock();
+        match notes.key {
+            Some((last, key)) if last == model => key,
+            _ => notes.key.insert((model, model_storage_key(model).into())).1,
+        }
     }
 
     pub(crate) fn missing(&self) -> Option<Request> {
@@ -193,7 +205,7 @@ impl Call<'_> {
     }
 
     fn slot(&mut self, meter: &mut Meter, model: ModelId) -> Result<Option<ModelSlot>, End> {
-        let key = model_storage_key(model).into();
+        let key = self.notes.storage_key(model);
         let slot = self
             .input
             .internals
