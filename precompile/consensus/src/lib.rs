@@ -21,23 +21,27 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod abi;
+mod certificate;
 #[cfg(feature = "evm")]
 mod evm;
 pub mod gas;
 pub mod genesis;
 mod input;
+mod list;
 mod outcome;
 #[cfg(feature = "evm")]
 mod precompile;
 mod registry;
 mod request;
 
+pub use certificate::{Certificate, CertificateError, Committee, Statement, StatementDomain};
 #[cfg(feature = "evm")]
 pub use evm::{AddressError, ForeblockEvm, ForeblockEvmFactory, check_address};
 pub use input::{InputError, check_input};
-pub use outcome::{Failure, FailureCode, MemoryOutcomes, Outcome, Outcomes, UnknownFailureCode};
+pub use list::{InferenceList, LIST_BYTES_MAX, ListEntry, ListError, REQUEST_TYPE};
+pub use outcome::{Failure, FailureCode, MemoryOutcomes, Outcome, Outcomes, UnknownFailureCode, Used};
 #[cfg(feature = "evm")]
-pub use precompile::{Notes, Used, install};
+pub use precompile::{Notes, install};
 pub use registry::{ModelSlot, Profile, model_storage_key};
 pub use request::{ModelId, Request, RequestId};
 

@@ -1,6 +1,6 @@
 //! What a request resolves to.
 
-use crate::{Request, RequestId};
+use crate::{ModelId, Request, RequestId};
 use alloy_primitives::{B256, Bytes, Keccak256, keccak256, map::B256Map};
 use std::sync::RwLock;
 
@@ -30,6 +30,17 @@ impl Outcome {
         }
         hasher.finalize()
     }
+}
+
+/// An outcome that the transaction being executed has used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// The request.
+    pub id: RequestId,
+    /// Its model.
+    pub model: ModelId,
+    /// What the contract saw.
+    pub outcome: Outcome,
 }
 
 /// Why a model has no answer. `reason` must be a pure function of model and input: it is compared byte for byte.

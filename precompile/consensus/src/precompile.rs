@@ -1,7 +1,7 @@
 //! The precompile: gas, length, meaning, answer, output, in this order.
 
 use crate::{
-    Failure, MODEL_REGISTRY_ADDRESS, ModelId, ModelSlot, Outcome, Outcomes, Request, RequestId,
+    Failure, MODEL_REGISTRY_ADDRESS, ModelId, ModelSlot, Outcome, Outcomes, Request, Used,
     abi::IInference::{self, IInferenceCalls},
     check_input, gas, model_storage_key,
     request::request_id,
@@ -14,17 +14,6 @@ use std::{
     borrow::Cow,
     sync::{Arc, Mutex, MutexGuard},
 };
-
-/// An outcome that the transaction being executed has used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Used {
-    /// The request.
-    pub id: RequestId,
-    /// Its model.
-    pub model: ModelId,
-    /// What the contract saw.
-    pub outcome: Outcome,
-}
 
 /// Side channel from the precompile to the EVM that holds it: what the transaction used, and the request that aborted
 /// it. `PrecompilesMap` flattens a fatal error to a string, so the request travels here.
