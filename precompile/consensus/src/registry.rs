@@ -1,6 +1,8 @@
 //! The packed slot of `ModelRegistry` that the precompile reads.
 
-use crate::{ModelId, abi};
+use crate::ModelId;
+#[cfg(feature = "evm")]
+use crate::abi;
 use alloy_primitives::{B256, U256, keccak256};
 
 /// By which rule an answer is valid; the numbers are those of `Profile` in `IInference.sol`.
@@ -68,6 +70,7 @@ impl ModelSlot {
         })
     }
 
+    #[cfg(feature = "evm")]
     pub(crate) fn info(slot: Option<Self>) -> abi::ModelInfo {
         match slot {
             None => abi::ModelInfo {
