@@ -7,12 +7,17 @@ pub mod exact;
 pub mod failure;
 pub mod graph;
 mod kernels;
+pub mod manifest;
+pub mod model_dir;
 pub mod onnx;
 pub mod ops;
 pub mod tensor;
+pub mod wire;
 
 pub use exact::{ExactModel, LoadOptions, Pool};
 pub use failure::{Failure, FailureCode};
 pub use kernels::Isa;
+pub use manifest::Manifest;
+pub use model_dir::ModelDir;
 pub use onnx::{Limits, LoadError};
 pub use tensor::{ElementType, Tensor};
