@@ -37,6 +37,17 @@ abstract contract Check {
         vm.assertEq(a, b, "");
     }
 
+    /// @notice Fills scratch space and the memory that the next allocations get with ones, so that code which takes
+    /// fresh memory for zero is seen.
+    function dirtyMemory() internal pure {
+        assembly {
+            let free := mload(0x40)
+            for { let i := 0 } lt(i, 0x4000) { i := add(i, 0x20) } { mstore(add(free, i), not(0)) }
+            mstore(0x00, not(0))
+            mstore(0x20, not(0))
+        }
+    }
+
     function assertEq(int256[] memory a, int256[] memory b) internal pure {
         vm.assertEq(a, b, "");
     }

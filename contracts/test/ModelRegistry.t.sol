@@ -98,8 +98,8 @@ contract ModelRegistryTest is Check {
     function test_register_rejects_dirty_padding_after_a_string() public {
         bytes memory manifest = abi.encode(Manifests.regressor());
         // The word after the manifest's own name "regressor" holds 9 bytes of text, then padding.
-        uint256 at = _find(manifest, "regressor");
-        manifest[at + 31] = 0x01;
+        uint256 place = _find(manifest, "regressor");
+        manifest[place + 31] = 0x01;
         _expectNotCanonical(manifest);
     }
 
@@ -279,12 +279,12 @@ contract ModelRegistryTest is Check {
 
     /// @dev Where the first word that begins with `text` stands.
     function _find(bytes memory data, string memory text) private pure returns (uint256) {
-        for (uint256 at = 0; at + 32 <= data.length; at += 32) {
+        for (uint256 place = 0; place + 32 <= data.length; place += 32) {
             bytes32 word;
             assembly {
-                word := mload(add(add(data, 32), at))
+                word := mload(add(add(data, 32), place))
             }
-            if (keccak256(abi.encodePacked(bytes9(word))) == keccak256(bytes(text))) return at;
+            if (keccak256(abi.encodePacked(bytes9(word))) == keccak256(bytes(text))) return place;
         }
         revert("not found");
     }
