@@ -1,1 +1,4 @@
-//! Foreblock.
+//! Who computes an answer before it is needed: scout, scheduler, workers, operators, agreement.
+#![forbid(unsafe_code)]
+
+pub mod agreement;
