@@ -1,13 +1,16 @@
-//! Which instruction set computes. Results never depend on it.
+//! One generic kernel, compiled once for each instruction set. Results never depend on which one runs.
+//!
+//! The only `unsafe` of the engine is here: a function compiled for AVX may be called only where the CPU has AVX, which
+//! is checked right before.
 
 /// Instruction sets with a path of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Isa {
-    /// x86-64 with AVX-512F.
+    /// x86-64 with AVX-512 (F, VL, DQ, BW: Skylake-X and later, Zen 4).
     Avx512,
     /// x86-64 with AVX2 and FMA.
     Avx2,
-    /// Whatever the program was built for; on x86-64 without FMA, FMA is computed in software.
+    /// Whatever the program was built for; on x86-64, FMA is computed in software: slow and right.
     Portable,
 }
 
@@ -19,17 +22,137 @@ impl Isa {
 
     /// All that this CPU has, fastest first; never empty.
     pub fn available() -> Vec<Self> {
-        let mut sets = Vec::new();
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f") {
-                sets.push(Self::Avx512);
+        [Self::Avx512, Self::Avx2, Self::Portable].into_iter().filter(|isa| isa.is_available()).collect()
+    }
+
+    fn is_available(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512bw")
+                    && Self::Avx2.is_available()
             }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                sets.push(Self::Avx2);
-            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx512 | Self::Avx2 => false,
+            Self::Portable => true,
         }
-        sets.push(Self::Portable);
-        sets
+    }
+}
+
+/// `a * b + c` rounded once.
+pub(crate) trait Fma: Copy + Send + Sync + 'static {
+    /// Whether vector registers hold 16 lanes.
+    const WIDE: bool = false;
+    /// Computes it.
+    fn fma(a: f32, b: f32, c: f32) -> f32;
+}
+
+/// An instruction does it.
+#[derive(Clone, Copy)]
+pub(crate) struct Hardware<const WIDE: bool>;
+
+impl<const WIDE: bool> Fma for Hardware<WIDE> {
+    const WIDE: bool = WIDE;
+
+    #[inline(always)]
+    fn fma(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+}
+
+/// Without an instruction: the product is exact in binary64, the sum is rounded to odd there, and the rounding to
+/// binary32 is then the only one that counts (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums", 2008).
+#[derive(Clone, Copy)]
+pub(crate) struct Software;
+
+impl Fma for Software {
+    #[inline(always)]
+    fn fma(a: f32, b: f32, c: f32) -> f32 {
+        let (product, addend) = (f64::from(a) * f64::from(b), f64::from(c));
+        let sum = product + addend;
+        let part = sum - product;
+        let error = (product - (sum - part)) + (addend - part);
+        let bits = sum.to_bits() as i64;
+        let inexact = i64::from((error > 0.0) | (error < 0.0));
+        let away = if (error > 0.0) == (sum > 0.0) { 1 } else { -1 };
+        f64::from_bits(bits.wrapping_add((inexact & !bits) * away) as u64) as f32
+    }
+}
+
+/// What single values are computed with: the bits are the same as those of any other.
+#[cfg(any(target_feature = "fma", target_arch = "aarch64"))]
+pub(crate) type Scalar = Hardware<false>;
+/// What single values are computed with: the bits are the same as those of any other.
+#[cfg(not(any(target_feature = "fma", target_arch = "aarch64")))]
+pub(crate) type Scalar = Software;
+
+/// A computation to compile for every instruction set. `run` and what it calls must be `#[inline(always)]`.
+pub(crate) trait Work {
+    /// What it gives.
+    type Output;
+    /// Computes.
+    fn run<F: Fma>(self) -> Self::Output;
+}
+
+/// Runs `work` with `isa`, or portably where the CPU lacks it.
+#[inline]
+pub(crate) fn run<W: Work>(isa: Isa, work: W) -> W::Output {
+    #[cfg(target_arch = "x86_64")]
+    #[allow(unsafe_code, reason = "calls of functions compiled for instruction sets that were detected")]
+    {
+        #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+        fn avx512<W: Work>(work: W) -> W::Output {
+            work.run::<Hardware<true>>()
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2<W: Work>(work: W) -> W::Output {
+            work.run::<Hardware<false>>()
+        }
+        if isa == Isa::Avx512 && isa.is_available() {
+            // SAFETY: the CPU has these instructions.
+            return unsafe { avx512(work) };
+        }
+        if isa == Isa::Avx2 && isa.is_available() {
+            // SAFETY: the CPU has these instructions.
+            return unsafe { avx2(work) };
+        }
+    }
+    let _ = isa;
+    work.run::<Scalar>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200_000))]
+        #[test]
+        fn software_fma_is_the_fma(a: u32, b: u32, c: u32, near in -40i32..40, cancel: bool) {
+            let (a, b) = (f32::from_bits(a), f32::from_bits(b));
+            // Half of the cases have an addend close to the product, where roundings go wrong.
+            let close = f32::from_bits(((a * b).to_bits() as i32).wrapping_add(near) as u32);
+            let c = if cancel { -close } else { f32::from_bits(c) };
+            let (expected, got) = (a.mul_add(b, c), Software::fma(a, b, c));
+            prop_assert!(expected.to_bits() == got.to_bits() || expected.is_nan() && got.is_nan(), "{a:e} {b:e} {c:e}");
+        }
+    }
+
+    #[test]
+    fn software_fma_rounds_subnormals_once() {
+        for (a, b, c) in [
+            (1e-30f32, 1e-12, 1e-45),
+            (1.5e-23, 1.1e-22, -1e-45),
+            (f32::MIN_POSITIVE, 0.5, 1e-45),
+            (1e-38, -1e-38, 1e-45),
+        ] {
+            assert_eq!(a.mul_add(b, c).to_bits(), Software::fma(a, b, c).to_bits(), "{a:e} {b:e} {c:e}");
+        }
     }
 }

@@ -1,0 +1,281 @@
+//! Matrix products in one order: each element is a chain of FMAs over ascending k from +0.0, in blocks of 256, and the
+//! blocks' sums are added in order. Tiles, vectors and threads divide rows and columns only, so they change no bit.
+//!
+//! Both operands are packed block by block: the left one in tiles of a few rows, the right one in panels of 16 columns,
+//! k-major, so that the innermost loop reads both as streams. Constants are packed once, at load.
+
+use rayon::prelude::*;
+
+use super::dispatch::{self, Isa};
+use super::micro::{Block, PANEL};
+
+/// k of a block; part of the specification.
+pub(crate) const BLOCK: usize = 256;
+/// Rows whose packed tiles stay in the second-level cache.
+const ROWS: usize = 96;
+/// Columns whose packed panels stay in the second-level cache.
+const COLUMNS: usize = 128;
+/// Multiply-adds that are worth another thread.
+const TASK_MACS: usize = 1 << 17;
+
+/// Something that can be packed: a matrix, or patches of an image.
+pub(crate) trait Pack: Sync {
+    /// Writes `out[k * width + i]`, for `k` in `k0..k0 + out.len() / width`: along line `line0 + i` for `i < lines`, zero
+    /// for the other `i < width`. Lines are rows of a left operand, columns of a right one.
+    fn pack(&self, line0: usize, lines: usize, width: usize, k0: usize, out: &mut [f32]);
+}
+
+/// A matrix in memory: element (line, k) is at `line * line_stride + k * k_stride`.
+#[derive(Clone, Copy)]
+pub(crate) struct Strided<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) line_stride: usize,
+    pub(crate) k_stride: usize,
+}
+
+impl Pack for Strided<'_> {
+    fn pack(&self, line0: usize, lines: usize, width: usize, k0: usize, out: &mut [f32]) {
+        if self.line_stride == 1 {
+            for (k, row) in out.chunks_exact_mut(width).enumerate() {
+                let start = (k0 + k) * self.k_stride + line0;
+                row[..lines].copy_from_slice(&self.data[start..start + lines]);
+                row[lines..].fill(0.0);
+            }
+            return;
+        }
+        let depth = out.len() / width;
+        for i in 0..width {
+            let column = out[i..].iter_mut().step_by(width).take(depth);
+            if i >= lines {
+                column.for_each(|x| *x = 0.0);
+                continue;
+            }
+            let line = &self.data[(line0 + i) * self.line_stride + k0 * self.k_stride..];
+            if self.k_stride == 1 {
+                column.zip(line).for_each(|(x, v)| *x = *v);
+            } else {
+                column.zip(line.iter().step_by(self.k_stride)).for_each(|(x, v)| *x = *v);
+            }
+        }
+    }
+}
+
+/// An operand packed whole.
+#[derive(Clone)]
+pub(crate) struct Packed {
+    /// Block after block, in each its tiles or panels.
+    values: Vec<f32>,
+    lines: usize,
+    k: usize,
+    width: usize,
+}
+
+impl Packed {
+    /// Packs a left operand of `rows` rows for `isa`.
+    pub(crate) fn left(source: &dyn Pack, rows: usize, k: usize, isa: Isa) -> Self {
+        Self::new(source, rows, k, tile(isa))
+    }
+
+    /// Packs a right operand of `columns` columns.
+    pub(crate) fn right(source: &dyn Pack, columns: usize, k: usize) -> Self {
+        Self::new(source, columns, k, PANEL)
+    }
+
+    fn new(source: &dyn Pack, lines: usize, k: usize, width: usize) -> Self {
+        let mut packed = Self { values: vec![0.0; Self::len(lines, k, width)], lines, k, width };
+        for k0 in (0..k).step_by(BLOCK) {
+            let depth = BLOCK.min(k - k0);
+            let range = packed.block(k0);
+            pack_lines(source, 0, lines, width, k0, depth, &mut packed.values[range]);
+        }
+        packed
+    }
+
+    /// Elements that a packed operand takes.
+    pub(crate) fn len(lines: usize, k: usize, width: usize) -> usize {
+        lines.next_multiple_of(width) * k
+    }
+
+    fn block(&self, k0: usize) -> std::ops::Range<usize> {
+        let lines = self.lines.next_multiple_of(self.width);
+        lines * k0..lines * (k0 + BLOCK.min(self.k - k0))
+    }
+
+    /// Packed lines from `line0`, a multiple of the width, of the block at `k0`.
+    fn from(&self, line0: usize, k0: usize) -> &[f32] {
+        let range = self.block(k0);
+        &self.values[range][line0 * BLOCK.min(self.k - k0)..]
+    }
+
+    /// Length of the chains.
+    pub(crate) fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Rows or columns.
+    pub(crate) fn lines(&self) -> usize {
+        self.lines
+    }
+}
+
+/// Rows of a tile: as many as leave registers for the panel.
+fn tile(isa: Isa) -> usize {
+    match isa {
+        Isa::Avx512 => 12,
+        Isa::Avx2 => 6,
+        Isa::Portable => 4,
+    }
+}
+
+fn pack_lines(source: &dyn Pack, line0: usize, lines: usize, width: usize, k0: usize, depth: usize, out: &mut [f32]) {
+    for (i, chunk) in out.chunks_exact_mut(width * depth).enumerate().take(lines.div_ceil(width)) {
+        let first = i * width;
+        source.pack(line0 + first, width.min(lines - first), width, k0, chunk);
+    }
+}
+
+/// What happens to elements once their chain is complete: bias, activation. Called with row, first column, and elements.
+pub(crate) type Finish<'a> = &'a (dyn Fn(usize, usize, &mut [f32]) + Sync);
+
+/// One product of `rows` x `k` and `k` x `columns`.
+#[derive(Clone, Copy)]
+pub(crate) struct Product<'a> {
+    pub(crate) left: Operand<'a>,
+    pub(crate) right: Operand<'a>,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) k: usize,
+    pub(crate) finish: Option<Finish<'a>>,
+}
+
+/// An operand, packed before or on the way.
+#[derive(Clone, Copy)]
+pub(crate) enum Operand<'a> {
+    /// Packed before, for the instruction set at hand.
+    Packed(&'a Packed),
+    /// To be packed block by block.
+    Source(&'a dyn Pack),
+}
+
+/// A part of a product: some rows by some columns of its output.
+struct Task<'a> {
+    product: Product<'a>,
+    row0: usize,
+    column0: usize,
+    /// Rows of the output, each as long as the columns of this part.
+    out: Vec<&'a mut [f32]>,
+}
+
+/// Computes `products`, each into its `rows * columns` elements of `out`, on the threads of the current pool.
+pub(crate) fn multiply(isa: Isa, products: &[Product<'_>], out: &mut [f32]) {
+    let threads = if rayon::current_thread_index().is_some() { rayon::current_num_threads() } else { 1 };
+    let macs: usize = products.iter().map(|p| p.rows * p.columns * p.k).sum();
+    let tasks_wanted = threads.min(macs / TASK_MACS + 1);
+    let mut tasks = Vec::new();
+    let mut rest = out;
+    for product in products {
+        let (part, tail) = rest.split_at_mut(product.rows * product.columns);
+        rest = tail;
+        if product.k == 0 || part.is_empty() {
+            finish_empty(product, part);
+            continue;
+        }
+        split(*product, part, isa, tasks_wanted.div_ceil(products.len()), &mut tasks);
+    }
+    if tasks_wanted <= 1 {
+        let mut scratch = Scratch::default();
+        tasks.into_iter().for_each(|task| task.run(isa, &mut scratch));
+    } else {
+        tasks.into_par_iter().for_each_init(Scratch::default, |scratch, task| task.run(isa, scratch));
+    }
+}
+
+/// Chains without elements are +0.0.
+fn finish_empty(product: &Product<'_>, out: &mut [f32]) {
+    out.fill(0.0);
+    if let Some(finish) = product.finish {
+        for (row, values) in out.chunks_exact_mut(product.columns.max(1)).enumerate() {
+            finish(row, 0, values);
+        }
+    }
+}
+
+/// Divides a product into about `parts` parts, along whichever side packs the least twice.
+fn split<'a>(product: Product<'a>, out: &'a mut [f32], isa: Isa, parts: usize, tasks: &mut Vec<Task<'a>>) {
+    let (tiles, panels) = (product.rows.div_ceil(tile(isa)), product.columns.div_ceil(PANEL));
+    let prefer_rows = matches!(product.right, Operand::Packed(_));
+    let by_rows = if prefer_rows { tiles >= parts } else { panels < parts && tiles > panels };
+    let (row_step, column_step) = if by_rows {
+        (tiles.div_ceil(parts) * tile(isa), product.columns)
+    } else {
+        (product.rows, panels.div_ceil(parts) * PANEL)
+    };
+    let first = tasks.len();
+    for row0 in (0..product.rows).step_by(row_step) {
+        for column0 in (0..product.columns).step_by(column_step) {
+            tasks.push(Task { product, row0, column0, out: Vec::with_capacity(row_step.min(product.rows - row0)) });
+        }
+    }
+    let across = product.columns.div_ceil(column_step);
+    for (row, values) in out.chunks_exact_mut(product.columns).enumerate() {
+        for (i, part) in values.chunks_mut(column_step).enumerate() {
+            tasks[first + row / row_step * across + i].out.push(part);
+        }
+    }
+}
+
+/// Room for the packed blocks of one thread.
+#[derive(Default)]
+struct Scratch {
+    left: Vec<f32>,
+    right: Vec<f32>,
+}
+
+impl Task<'_> {
+    fn run(mut self, isa: Isa, scratch: &mut Scratch) {
+        let columns = self.out[0].len();
+        // Whatever is packed on the way is packed once a block if the other operand's loop is inside.
+        let step = match (self.product.left, self.product.right) {
+            (_, Operand::Source(_)) => COLUMNS,
+            (_, Operand::Packed(_)) => columns,
+        };
+        for column in (0..columns).step_by(step) {
+            self.columns(isa, column, step.min(columns - column), scratch);
+        }
+    }
+
+    fn columns(&mut self, isa: Isa, column: usize, columns: usize, scratch: &mut Scratch) {
+        let (product, rows, height) = (self.product, self.out.len(), tile(isa));
+        let Scratch { left, right } = scratch;
+        let row_step = if matches!(product.left, Operand::Packed(_)) { rows } else { ROWS };
+        for k0 in (0..product.k).step_by(BLOCK) {
+            let depth = BLOCK.min(product.k - k0);
+            let panels = match product.right {
+                Operand::Packed(packed) => packed.from(self.column0 + column, k0),
+                Operand::Source(source) => {
+                    right.resize(columns.next_multiple_of(PANEL) * depth, 0.0);
+                    pack_lines(source, self.column0 + column, columns, PANEL, k0, depth, right);
+                    right.as_slice()
+                }
+            };
+            for row in (0..rows).step_by(row_step) {
+                let count = row_step.min(rows - row);
+                let tiles = match product.left {
+                    Operand::Packed(packed) => packed.from(self.row0 + row, k0),
+                    Operand::Source(source) => {
+                        left.resize(count.next_multiple_of(height) * depth, 0.0);
+                        pack_lines(source, self.row0 + row, count, height, k0, depth, left);
+                        left.as_slice()
+                    }
+                };
+                let out = &mut self.out[row..row + count];
+                dispatch::run(isa, Block { tiles, panels, depth, height, column, columns, add: k0 > 0, out });
+                if let Some(finish) = product.finish.filter(|_| k0 + depth == product.k) {
+                    for (i, values) in out.iter_mut().enumerate() {
+                        finish(self.row0 + row + i, self.column0 + column, &mut values[column..column + columns]);
+                    }
+                }
+            }
+        }
+    }
+}

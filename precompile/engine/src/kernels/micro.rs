@@ -1,0 +1,162 @@
+//! The innermost loops of a matrix product: a few rows by 16 columns in registers.
+
+use super::dispatch::{Fma, Work};
+
+/// Columns of a panel.
+pub(super) const PANEL: usize = 16;
+
+/// A vector register. Passed by value: arrays of arrays of floats spill, arrays of these do not.
+#[derive(Clone, Copy)]
+struct Lanes<const W: usize>([f32; W]);
+
+impl<const W: usize> Lanes<W> {
+    const ZERO: Self = Self([0.0; W]);
+
+    #[inline(always)]
+    fn load(values: &[f32]) -> Self {
+        let mut lanes = Self::ZERO;
+        lanes.0.copy_from_slice(&values[..W]);
+        lanes
+    }
+
+    #[inline(always)]
+    fn fma<F: Fma>(self, a: f32, b: Self) -> Self {
+        let mut sum = Self::ZERO;
+        for j in 0..W {
+            sum.0[j] = F::fma(a, b.0[j], self.0[j]);
+        }
+        sum
+    }
+}
+
+/// A block of the output: all tiles by all panels, over one block of k.
+pub(super) struct Block<'a, 'b> {
+    /// `height` rows each, k-major.
+    pub(super) tiles: &'a [f32],
+    /// [`PANEL`] columns each, k-major.
+    pub(super) panels: &'a [f32],
+    /// Length of the chains.
+    pub(super) depth: usize,
+    /// Rows of a tile; the last tile may stand for fewer.
+    pub(super) height: usize,
+    /// First column to write in each row of `out`, and how many.
+    pub(super) column: usize,
+    pub(super) columns: usize,
+    /// Whether to add to what is there (not in the first block).
+    pub(super) add: bool,
+    pub(super) out: &'a mut [&'b mut [f32]],
+}
+
+impl Work for Block<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<F: Fma>(mut self) {
+        if F::WIDE { self.sweep::<F, 16, 1>() } else { self.sweep::<F, 8, 2>() }
+    }
+}
+
+impl Block<'_, '_> {
+    #[inline(always)]
+    fn sweep<F: Fma, const W: usize, const N: usize>(&mut self) {
+        let count = self.columns.div_ceil(PANEL);
+        let (panels, tiles, height) = (self.panels, self.tiles, self.height);
+        let mut first = 0;
+        if self.out.len() == 1 {
+            // A single row leaves registers idle: take four panels at once.
+            while first + 4 <= count {
+                self.row::<F, W, N, 4>(first);
+                first += 4;
+            }
+        }
+        for panel in first..count {
+            let values = &panels[panel * PANEL * self.depth..(panel + 1) * PANEL * self.depth];
+            for (i, tile) in tiles.chunks_exact(height * self.depth).enumerate() {
+                let row = i * height;
+                if row >= self.out.len() {
+                    break;
+                }
+                self.tile::<F, W, N>(tile, values, row, panel);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tile<F: Fma, const W: usize, const N: usize>(&mut self, tile: &[f32], panel: &[f32], row: usize, index: usize) {
+        macro_rules! rows {
+            ($($rows:literal)*) => {
+                match self.height.min(self.out.len() - row) {
+                    $($rows => {
+                        let sums = chains::<F, W, N, $rows>(tile, self.height, panel);
+                        for (i, sum) in sums.iter().enumerate() {
+                            self.store(row + i, index, sum);
+                        }
+                    })*
+                    _ => unreachable!("tiles have at most 12 rows"),
+                }
+            };
+        }
+        if F::WIDE { rows!(1 2 3 4 5 6 7 8 9 10 11 12) } else { rows!(1 2 3 4 5 6) }
+    }
+
+    /// Row 0 by `P` panels from `first`.
+    #[inline(always)]
+    fn row<F: Fma, const W: usize, const N: usize, const P: usize>(&mut self, first: usize) {
+        let size = PANEL * self.depth;
+        let panels: [&[[f32; PANEL]]; P] =
+            std::array::from_fn(|p| self.panels[(first + p) * size..(first + p + 1) * size].as_chunks::<PANEL>().0);
+        let mut sums = [[Lanes::<W>::ZERO; N]; P];
+        for (k, a) in self.tiles.iter().step_by(self.height).take(self.depth).enumerate() {
+            for p in 0..P {
+                for n in 0..N {
+                    sums[p][n] = sums[p][n].fma::<F>(*a, Lanes::load(&panels[p][k][n * W..]));
+                }
+            }
+        }
+        for (p, sum) in sums.iter().enumerate() {
+            self.store(0, first + p, sum);
+        }
+    }
+
+    #[inline(always)]
+    fn store<const W: usize, const N: usize>(&mut self, row: usize, panel: usize, sums: &[Lanes<W>; N]) {
+        let start = panel * PANEL;
+        let width = PANEL.min(self.columns - start);
+        let out = &mut self.out[row][self.column + start..self.column + start + width];
+        if let (PANEL, Some(out)) = (width, out.first_chunk_mut::<PANEL>()) {
+            for n in 0..N {
+                for j in 0..W {
+                    out[n * W + j] = if self.add { out[n * W + j] + sums[n].0[j] } else { sums[n].0[j] };
+                }
+            }
+            return;
+        }
+        for (j, x) in out.iter_mut().enumerate() {
+            let sum = sums[j / W].0[j % W];
+            *x = if self.add { *x + sum } else { sum };
+        }
+    }
+}
+
+/// `R` rows of a tile by a panel: one FMA chain for each element.
+#[inline(always)]
+fn chains<F: Fma, const W: usize, const N: usize, const R: usize>(
+    tile: &[f32],
+    height: usize,
+    panel: &[f32],
+) -> [[Lanes<W>; N]; R] {
+    let mut sums = [[Lanes::<W>::ZERO; N]; R];
+    for (a, b) in tile.chunks_exact(height).zip(panel.as_chunks::<PANEL>().0) {
+        let Some(a) = a.first_chunk::<R>() else { break };
+        let mut lanes = [Lanes::<W>::ZERO; N];
+        for n in 0..N {
+            lanes[n] = Lanes::load(&b[n * W..]);
+        }
+        for r in 0..R {
+            for n in 0..N {
+                sums[r][n] = sums[r][n].fma::<F>(a[r], lanes[n]);
+            }
+        }
+    }
+    sums
+}
