@@ -23,7 +23,7 @@ pub(crate) type Opsets = HashMap<String, i64>;
 
 /// State of compiling a model; scopes are nested as the graphs are.
 pub(super) struct Compiler {
-    isa: Isa,
+    pub(super) isa: Isa,
     limits: Limits,
     opsets: Opsets,
     constants: Constants,

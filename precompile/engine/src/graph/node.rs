@@ -7,6 +7,7 @@ use super::build::Compiler;
 use super::context::Context;
 use super::plan::{Inputs, Plan};
 use crate::failure::Failure;
+use crate::kernels::Isa;
 use crate::onnx::LoadError;
 use crate::onnx::proto::{AttributeProto, NodeProto, attribute_type as code};
 use crate::tensor::Tensor;
@@ -34,6 +35,11 @@ impl<'a> Node<'a> {
     /// Version of the operator set.
     pub fn opset(&self) -> i64 {
         self.opset
+    }
+
+    /// Instruction set that the model will run with: packed constants are laid out for it.
+    pub fn isa(&self) -> Isa {
+        self.compiler.borrow().isa
     }
 
     /// Number of inputs listed, absent ones in between included.

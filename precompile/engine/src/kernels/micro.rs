@@ -113,29 +113,34 @@ impl Block<'_, '_> {
                 }
             }
         }
+        let sums: [[f32; PANEL]; P] = sums.map(spread);
         for (p, sum) in sums.iter().enumerate() {
             self.store(0, first + p, sum);
         }
     }
 
     #[inline(always)]
-    fn store<const W: usize, const N: usize>(&mut self, row: usize, panel: usize, sums: &[Lanes<W>; N]) {
+    fn store(&mut self, row: usize, panel: usize, sums: &[f32; PANEL]) {
         let start = panel * PANEL;
         let width = PANEL.min(self.columns - start);
         let out = &mut self.out[row][self.column + start..self.column + start + width];
-        if let (PANEL, Some(out)) = (width, out.first_chunk_mut::<PANEL>()) {
-            for n in 0..N {
-                for j in 0..W {
-                    out[n * W + j] = if self.add { out[n * W + j] + sums[n].0[j] } else { sums[n].0[j] };
-                }
-            }
-            return;
-        }
-        for (j, x) in out.iter_mut().enumerate() {
-            let sum = sums[j / W].0[j % W];
-            *x = if self.add { *x + sum } else { sum };
+        match (self.add, out.first_chunk_mut::<PANEL>()) {
+            (false, Some(out)) => *out = *sums,
+            (false, None) => out.copy_from_slice(&sums[..width]),
+            (true, Some(out)) => out.iter_mut().zip(sums).for_each(|(x, sum)| *x += sum),
+            (true, None) => out.iter_mut().zip(sums).for_each(|(x, sum)| *x += sum),
         }
     }
+}
+
+/// Registers as memory; by value and with fixed indices, so that the sums stay in registers until here.
+#[inline(always)]
+fn spread<const W: usize, const N: usize>(sums: [Lanes<W>; N]) -> [f32; PANEL] {
+    let mut out = [0.0; PANEL];
+    for n in 0..N {
+        out[n * W..(n + 1) * W].copy_from_slice(&sums[n].0);
+    }
+    out
 }
 
 /// `R` rows of a tile by a panel: one FMA chain for each element.
@@ -144,7 +149,7 @@ fn chains<F: Fma, const W: usize, const N: usize, const R: usize>(
     tile: &[f32],
     height: usize,
     panel: &[f32],
-) -> [[Lanes<W>; N]; R] {
+) -> [[f32; PANEL]; R] {
     let mut sums = [[Lanes::<W>::ZERO; N]; R];
     for (a, b) in tile.chunks_exact(height).zip(panel.as_chunks::<PANEL>().0) {
         let Some(a) = a.first_chunk::<R>() else { break };
@@ -158,5 +163,5 @@ fn chains<F: Fma, const W: usize, const N: usize, const R: usize>(
             }
         }
     }
-    sums
+    sums.map(spread)
 }

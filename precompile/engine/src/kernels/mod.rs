@@ -1,5 +1,7 @@
 //! Fixed-order kernels. Nothing here knows of ONNX.
+#![allow(dead_code, reason = "operators that use the rest are being written")]
 
+pub(crate) mod depthwise;
 mod dispatch;
 pub(crate) mod gemm;
 #[cfg(test)]
@@ -9,7 +11,27 @@ pub(crate) mod math;
 mod math_tests;
 mod math_wide;
 mod micro;
+pub(crate) mod patches;
+pub(crate) mod rows;
 pub(crate) mod sum;
+
+use rayon::prelude::*;
 
 pub use dispatch::Isa;
 pub(crate) use dispatch::{Fma, Work, run};
+
+/// Elements of elementwise work that are worth another thread.
+const TASK_ELEMENTS: usize = 1 << 15;
+
+/// Calls `work` on parts of `values` that are whole rows of `width`, on the threads of the current pool. `weight` is how
+/// many times longer an element takes than an addition, in eighths. What `work` does to a row must not depend on the
+/// part that it is in.
+pub(crate) fn parallel_rows<T: Send>(values: &mut [T], width: usize, weight: usize, work: impl Fn(&mut [T]) + Sync) {
+    let threads = if rayon::current_thread_index().is_some() { rayon::current_num_threads() } else { 1 };
+    let rows = values.len() / width.max(1);
+    let parts = threads.min(rows).min(values.len() * weight / 8 / TASK_ELEMENTS + 1);
+    if parts <= 1 {
+        return work(values);
+    }
+    values.par_chunks_mut(rows.div_ceil(parts) * width).for_each(work);
+}

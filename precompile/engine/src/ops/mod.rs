@@ -26,6 +26,7 @@
 //! and `sqrt` only.
 
 mod elementwise;
+pub(crate) mod shape;
 #[cfg(test)]
 #[allow(dead_code, reason = "builders of attributes for the tests to come")]
 pub(crate) mod testing;
@@ -38,7 +39,7 @@ use crate::onnx::LoadError;
 use crate::tensor::Tensor;
 
 /// Newest opset of the default domain whose operators are known.
-pub const LATEST: i64 = 26;
+pub const LATEST: i64 = 28;
 
 /// What runs on every inference.
 pub type Kernel = Box<dyn Fn(&mut Inputs, &Context) -> Result<Vec<Tensor>, Failure> + Send + Sync>;
