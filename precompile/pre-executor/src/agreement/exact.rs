@@ -123,11 +123,7 @@ mod tests {
     #[test]
     fn operators_that_equivocate_are_few_enough_to_ignore() {
         // f = 1 equivocates towards every outcome; the three honest ones still decide.
-        let operators: BTreeSet<u8> = (1..=4).collect();
-        let votes: Vec<(u8, u8)> = operators
-            .iter()
-            .flat_map(|who| if *who == 1 { vec![(1, b'y'), (1, b'n')] } else { vec![(*who, b'y')] })
-            .collect();
+        let votes = [(1, b'y'), (1, b'n'), (2, b'y'), (3, b'y'), (4, b'y')];
         assert_eq!(decide(4, &votes), Some(Outcome::Output(vec![b'y'].into())));
     }
 }
