@@ -3,17 +3,23 @@
 
 #![deny(unsafe_code)]
 
+pub mod catalog;
+pub mod engine;
 pub mod exact;
 pub mod failure;
+pub mod golden;
 pub mod graph;
 mod kernels;
 pub mod manifest;
 pub mod model_dir;
 pub mod onnx;
 pub mod ops;
+pub mod publish;
 pub mod tensor;
 pub mod wire;
 
+pub use catalog::Catalog;
+pub use engine::{Engine, Facts, Kind, Unavailable};
 pub use exact::{ExactModel, LoadOptions, Pool};
 pub use failure::{Failure, FailureCode};
 pub use kernels::Isa;

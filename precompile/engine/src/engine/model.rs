@@ -1,0 +1,171 @@
+//! A loaded model: its manifest and what runs it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use foreblock_precompile::{Failure, Outcome, Profile};
+
+use super::{BatchFacts, Config, FACTS_FILE, Kind, Unavailable, cache::Weighed};
+use crate::{
+    Catalog, ExactModel, Isa, LoadOptions, Manifest, Pool, Tensor, catalog::Entry, golden, model_dir::Files, publish,
+    wire,
+};
+
+/// A model ready to run.
+pub(super) struct Model {
+    pub(super) manifest: Manifest,
+    pub(super) rows_worth_merging: usize,
+    runner: Runner,
+    size_bytes: u64,
+    /// Nanoseconds of a run of one request, a moving average; 0 before the first.
+    run_nanos: AtomicU64,
+}
+
+enum Runner {
+    Exact { model: Box<ExactModel>, pool: Arc<Pool> },
+}
+
+/// Why a run gave no tensors.
+pub(super) enum Stop {
+    /// The same on every machine.
+    Failed(Failure),
+    /// Only here and now.
+    #[allow(dead_code)]
+    Unavailable(Unavailable),
+}
+
+impl Model {
+    /// Loads a model and checks its golden vectors.
+    pub(super) fn load(
+        catalog: &Catalog,
+        entry: &Entry,
+        config: &Config,
+        pool: Arc<Pool>,
+    ) -> Result<Self, Unavailable> {
+        let id = entry.manifest.id();
+        let failed = |reason: String| Unavailable::Load { id, reason };
+        let files = catalog.files(entry).map_err(|error| failed(error.to_string()))?;
+        let runner = runner(entry, &files, config, pool)?;
+        let facts = BatchFacts::read(catalog.note(entry, FACTS_FILE).as_deref());
+        let model = Self {
+            manifest: entry.manifest.clone(),
+            rows_worth_merging: facts.rows_worth_merging(),
+            runner,
+            size_bytes: files.values().map(|content| content.len() as u64).sum(),
+            run_nanos: AtomicU64::new(0),
+        };
+        model.check_specs().map_err(failed)?;
+        if matches!(model.runner, Runner::Exact { .. }) && entry.manifest.profile() != Profile::Tolerance {
+            golden::check(&files, |input| model.answer(input)).map_err(|error| failed(error.to_string()))?;
+        }
+        Ok(model)
+    }
+
+    /// The outcome of one request.
+    pub(super) fn outcome(&self, input: &[u8]) -> Result<Outcome, Unavailable> {
+        let tensors = match wire::decode_input(input, self.manifest.inputs()) {
+            Ok(tensors) => tensors,
+            Err(failure) => return Ok(Outcome::Failed(failure)),
+        };
+        let start = Instant::now();
+        let outputs = self.run(tensors);
+        self.note_time(start.elapsed());
+        self.conclude(outputs)
+    }
+
+    /// What a run's outputs mean.
+    pub(super) fn conclude(&self, outputs: Result<Vec<Tensor>, Stop>) -> Result<Outcome, Unavailable> {
+        match outputs {
+            Ok(outputs) => Ok(match self.encode(&outputs) {
+                Ok(output) => Outcome::Output(output),
+                Err(failure) => Outcome::Failed(failure),
+            }),
+            Err(Stop::Failed(failure)) => Ok(Outcome::Failed(failure)),
+            Err(Stop::Unavailable(unavailable)) => Err(unavailable),
+        }
+    }
+
+    /// Runs the model on tensors that fit its inputs.
+    pub(super) fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, Stop> {
+        match &self.runner {
+            Runner::Exact { model, pool } => model.run(inputs, pool).map_err(Stop::Failed),
+        }
+    }
+
+    /// What answers.
+    pub(super) fn engine_name(&self) -> String {
+        match &self.runner {
+            Runner::Exact { .. } => exact_name(),
+        }
+    }
+
+    /// Mean time of a run of one request.
+    pub(super) fn run_time(&self) -> Option<Duration> {
+        let nanos = self.run_nanos.load(Relaxed);
+        (nanos > 0).then(|| Duration::from_nanos(nanos))
+    }
+
+    fn encode(&self, outputs: &[Tensor]) -> Result<alloy_primitives::Bytes, Failure> {
+        wire::encode_output(outputs, self.manifest.outputs(), self.manifest.fields().cost.maxOutputBytes)
+    }
+
+    fn answer(&self, input: &[u8]) -> Result<alloy_primitives::Bytes, Failure> {
+        let broke = |unavailable: Unavailable| crate::failure::undefined(unavailable.to_string());
+        match self.outcome(input).map_err(broke)? {
+            Outcome::Output(output) => Ok(output),
+            Outcome::Failed(failure) => Err(failure),
+        }
+    }
+
+    fn note_time(&self, time: Duration) {
+        let nanos = (time.as_nanos() as u64).max(1);
+        // A lost update costs one sample of an average.
+        let mean = self.run_nanos.load(Relaxed);
+        self.run_nanos.store(if mean == 0 { nanos } else { mean - mean / 8 + nanos / 8 }, Relaxed);
+    }
+
+    /// The graph's inputs and outputs must be those of the manifest: a hash says that files are unchanged, not that
+    /// they were described rightly.
+    fn check_specs(&self) -> Result<(), String> {
+        let Runner::Exact { model, .. } = &self.runner;
+        let same = |side: &str, graph: &[crate::exact::ValueSpec], listed: &[_]| {
+            let specs = publish::specs(graph).map_err(|error| error.to_string())?;
+            if specs == listed {
+                Ok(())
+            } else {
+                Err(format!("the manifest's {side} are not those of the graph; publish the model again"))
+            }
+        };
+        same("inputs", model.inputs(), self.manifest.inputs())?;
+        same("outputs", model.outputs(), self.manifest.outputs())
+    }
+}
+
+impl Weighed for Model {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+}
+
+/// Name of the exact engine with the instruction set that it uses here.
+pub(super) fn exact_name() -> String {
+    format!("exact ({})", format!("{:?}", Isa::best()).to_lowercase())
+}
+
+fn runner(entry: &Entry, files: &Files, config: &Config, pool: Arc<Pool>) -> Result<Runner, Unavailable> {
+    let id = entry.manifest.id();
+    let failed = |reason: String| Unavailable::Load { id, reason };
+    let graph = &files[&entry.manifest.graph().name];
+    if config.kind == Kind::Ort {
+        return Err(failed("ONNX Runtime is not part of this build; use --engine exact".into()));
+    }
+    // No folder: a file that the manifest does not list has no say in what the model answers.
+    let options = LoadOptions { limits: config.limits.clone(), folder: None, isa: None };
+    let model = ExactModel::load(graph.clone(), &options).map_err(|error| failed(error.to_string()))?;
+    Ok(Runner::Exact { model: Box::new(model), pool })
+}

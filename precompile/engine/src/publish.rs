@@ -1,0 +1,167 @@
+//! From an ONNX graph to a manifest: names, types and shapes, limits, and the cost of one run at its largest input.
+
+use bytes::Bytes;
+use foreblock_precompile::{Failure, Profile, abi};
+
+use crate::{
+    ElementType, ExactModel, LoadError, LoadOptions, Manifest, Pool, Tensor,
+    exact::ValueSpec,
+    golden::{self, GOLDEN_FILE, GoldenError},
+    manifest::{FORMAT, ManifestError, file_entry},
+    model_dir::Files,
+};
+
+/// Name of the published graph.
+pub const GRAPH_FILE: &str = "model.onnx";
+/// Bytes that an `abi.encode(Tensor[])` spends on a text at most, unless a model says otherwise.
+const TEXT_BYTES_MAX: u64 = 4_096;
+const WORD: u64 = 32;
+
+/// How to publish a model.
+#[derive(Clone, Debug)]
+pub struct PublishOptions {
+    /// Name for people.
+    pub name: String,
+    /// Longest first dimension, where it is free: rows of one request.
+    pub rows_max: usize,
+    /// Longest other free dimension.
+    pub length_max: usize,
+    /// Files besides the graph, such as a tokenizer.
+    pub others: Files,
+    /// Inputs whose answers become golden vectors, as `abi.encode(Tensor[])`.
+    pub golden_inputs: Vec<Bytes>,
+}
+
+impl PublishOptions {
+    /// One row a request, 128 for other free dimensions, no further files.
+    pub fn new(name: impl Into<String>) -> Self {
+        let (others, golden_inputs) = (Files::new(), Vec::new());
+        Self { name: name.into(), rows_max: 1, length_max: 128, others, golden_inputs }
+    }
+}
+
+/// A model that cannot be published.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The engine does not load the graph.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The manifest would be refused.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A golden vector cannot be made.
+    #[error(transparent)]
+    Golden(#[from] GoldenError),
+    /// The graph does not say how many dimensions a tensor has.
+    #[error("{0} has no shape in the graph: export the model with shapes, -1 or names for free dimensions")]
+    NoShape(String),
+    /// The run that measures the cost fails.
+    #[error(
+        "a run on zeros fails, so the cost of a run is unknown: {0}; give the largest lengths with --rows and --length"
+    )]
+    Run(Failure),
+    /// The largest input or output passes what the wire carries.
+    #[error("the largest {side} takes {size} bytes, at most {max} are possible; lower --rows or --length")]
+    TooLarge {
+        /// Input or output.
+        side: &'static str,
+        /// Bytes it takes.
+        size: u64,
+        /// Bytes possible.
+        max: u64,
+    },
+}
+
+/// A model ready to be added to the model directory and registered on chain.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// What defines it.
+    pub manifest: Manifest,
+    /// The files that the manifest lists.
+    pub files: Files,
+}
+
+/// Publishes a graph in the profile `exact-f32/v1`: equal bytes on every machine.
+pub fn publish_exact(graph: Bytes, options: PublishOptions, pool: &Pool) -> Result<Published, PublishError> {
+    let model = ExactModel::load(graph.clone(), &LoadOptions::default())?;
+    let (inputs, outputs) = (specs(model.inputs())?, specs(model.outputs())?);
+    let cost = cost(&model, &inputs, &options, pool)?;
+    let mut files = options.others;
+    if !options.golden_inputs.is_empty() {
+        let vectors = golden::make(&options.golden_inputs, |input| {
+            let tensors = crate::wire::decode_input(input, &inputs)?;
+            crate::wire::encode_output(&model.run(tensors, pool)?, &outputs, cost.maxOutputBytes)
+        })?;
+        files.insert(GOLDEN_FILE.into(), vectors);
+    }
+    let listed = files.iter().map(|(name, content)| file_entry(name, content));
+    let fields = abi::Manifest {
+        format: FORMAT,
+        name: options.name,
+        profile: Profile::ExactF32 as u8,
+        files: std::iter::once(file_entry(GRAPH_FILE, &graph)).chain(listed).collect(),
+        inputs,
+        outputs,
+        tolerances: vec![],
+        cost,
+    };
+    files.insert(GRAPH_FILE.into(), graph);
+    Ok(Published { manifest: Manifest::new(fields)?, files })
+}
+
+/// A graph's inputs or outputs as a manifest lists them.
+pub fn specs(values: &[ValueSpec]) -> Result<Vec<abi::TensorSpec>, PublishError> {
+    let spec = |value: &ValueSpec| {
+        let dims = value.dims.as_ref().ok_or_else(|| PublishError::NoShape(value.name.clone()))?;
+        let shape = dims.iter().map(|length| length.map_or(-1, |length| length as i64)).collect();
+        Ok(abi::TensorSpec { name: value.name.clone(), elementType: value.element_type as u8, shape })
+    };
+    values.iter().map(spec).collect()
+}
+
+fn cost(
+    model: &ExactModel,
+    specs: &[abi::TensorSpec],
+    options: &PublishOptions,
+    pool: &Pool,
+) -> Result<abi::Cost, PublishError> {
+    let largest: Vec<Vec<usize>> = specs.iter().map(|spec| largest_shape(spec, options)).collect();
+    let kinds = model.inputs().iter().map(|input| input.element_type);
+    let input_size = size(kinds.zip(largest.iter().map(Vec::as_slice)));
+    let zeros = model.inputs().iter().zip(&largest).map(|(input, shape)| Tensor::zeros(input.element_type, shape));
+    let zeros = zeros.collect::<Result<_, _>>().map_err(PublishError::Run)?;
+    let (outputs, cost) = model.run_unchecked(zeros, pool).map_err(PublishError::Run)?;
+    let output_size = size(outputs.iter().map(|tensor| (tensor.element_type(), tensor.shape())));
+    Ok(abi::Cost {
+        multiplyAdds: cost.macs,
+        bytesMoved: cost.bytes,
+        maxInputBytes: limit("input", input_size)?,
+        maxOutputBytes: limit("output", output_size)?,
+    })
+}
+
+/// A spec's shape with its free dimensions as long as they may be.
+pub fn largest_shape(spec: &abi::TensorSpec, options: &PublishOptions) -> Vec<usize> {
+    let length = |(axis, &length): (usize, &i64)| match (axis, length) {
+        (0, ..0) => options.rows_max,
+        (_, ..0) => options.length_max,
+        _ => length as usize,
+    };
+    spec.shape.iter().enumerate().map(length).collect()
+}
+
+/// Bytes of the largest `abi.encode(Tensor[])` of such tensors.
+fn size<'a>(tensors: impl Iterator<Item = (ElementType, &'a [usize])>) -> u64 {
+    let tensor = |(kind, shape): (ElementType, &[usize])| {
+        let width = if kind == ElementType::String { TEXT_BYTES_MAX } else { WORD };
+        let data = shape.iter().fold(width, |product, &length| product.saturating_mul(length as u64));
+        // Offset; dtype, two offsets, two lengths; the dimensions; the data, padded.
+        (6 + shape.len() as u64) * WORD + data.checked_next_multiple_of(WORD).unwrap_or(u64::MAX / 2)
+    };
+    tensors.map(tensor).fold(2 * WORD, u64::saturating_add)
+}
+
+fn limit(side: &'static str, size: u64) -> Result<u32, PublishError> {
+    u32::try_from(size).map_err(|_| PublishError::TooLarge { side, size, max: u32::MAX.into() })
+}
