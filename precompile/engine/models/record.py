@@ -85,14 +85,18 @@ def write_vectors(folder, cases, bounds):
                 "outputs": [tensor(n, a) for n, a in run(live, arrays)],
             }
         )
+    (folder / "vectors.json").write_text(vectors_text(folder.name, bounds, recorded))
+
+
+def vectors_text(model, bounds, cases):
+    """vectors.json as text, one case a line."""
     head = {
-        "model": folder.name,
+        "model": model,
         "recorded_with": {"onnxruntime": ort.__version__, "graph_optimisation": "off", "threads": 1},
         "absolute_error_max": bounds,
     }
-    body = ",\n".join("  " + json.dumps(case) for case in recorded)
-    text = json.dumps(head, indent=1)[:-2] + ',\n "cases": [\n' + body + "\n ]\n}\n"
-    (folder / "vectors.json").write_text(text)
+    body = ",\n".join("  " + json.dumps(case) for case in cases)
+    return json.dumps(head, indent=1)[:-2] + ',\n "cases": [\n' + body + "\n ]\n}\n"
 
 
 def wad(value):
