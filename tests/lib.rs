@@ -1,3 +1,5 @@
 //! What crosses crates is tested here, each file under `tests/` against built binaries and real clients.
 
 pub mod bench;
+pub mod node;
+pub mod tools;

@@ -1,0 +1,158 @@
+//! A node of its own for each test: on a free port, with a data folder that goes away with it.
+
+use crate::tools;
+use serde_json::{Value, json};
+use std::{
+    fs::File,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// Longest wait for a node to answer, and for a receipt.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// First standard account.
+pub const ALICE: &str = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266";
+/// Its private key, published with the standard mnemonic.
+pub const ALICE_KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+
+/// A running `foreblock`, killed when dropped.
+#[derive(Debug)]
+pub struct Node {
+    child: Child,
+    args: Vec<String>,
+    /// Where it listens.
+    pub port: u16,
+    folder: TempDir,
+    agent: ureq::Agent,
+}
+
+/// What a node answers to a call that fails.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RpcError {
+    /// JSON-RPC error code.
+    pub code: i64,
+    /// Its message.
+    pub message: String,
+    /// Its data: for a revert the revert data, in hex.
+    pub data: Value,
+}
+
+impl Node {
+    /// Starts a node with these flags beside port and data folder, and waits until it answers.
+    pub fn start(args: &[&str]) -> Self {
+        let folder = TempDir::new().expect("a temporary folder can be made");
+        let args: Vec<String> = args.iter().map(|arg| arg.to_string()).collect();
+        let port = free_port();
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build();
+        let child = spawn(&args, port, folder.path());
+        let node = Self { child, args, port, folder, agent: agent.into() };
+        node.wait();
+        node
+    }
+
+    /// Kills the node as `kill -9` does, and starts it again on the same data.
+    pub fn kill_and_restart(&mut self) {
+        self.child.kill().expect("the node runs");
+        self.child.wait().expect("the node ends");
+        self.child = spawn(&self.args, self.port, self.folder.path());
+        self.wait();
+    }
+
+    /// HTTP and WebSocket are served here.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Where the node keeps models and outcomes.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// What the node has printed so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// One JSON-RPC call.
+    pub fn try_rpc(&self, method: &str, params: Value) -> Result<Value, RpcError> {
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let mut response =
+            self.agent.post(self.url()).send_json(&body).unwrap_or_else(|error| panic!("{method}: {error}"));
+        let answer: Value = response.body_mut().read_json().unwrap_or_else(|error| panic!("{method}: {error}"));
+        match answer.get("error") {
+            None => Ok(answer["result"].clone()),
+            Some(error) => Err(RpcError {
+                code: error["code"].as_i64().unwrap_or_default(),
+                message: error["message"].as_str().unwrap_or_default().to_owned(),
+                data: error["data"].clone(),
+            }),
+        }
+    }
+
+    /// One JSON-RPC call that must succeed.
+    pub fn rpc(&self, method: &str, params: Value) -> Value {
+        self.try_rpc(method, params).unwrap_or_else(|error| panic!("{method}: {error:?}\n{}", self.log()))
+    }
+
+    /// The receipt of a transaction, as soon as it is mined.
+    pub fn receipt(&self, hash: &str) -> Value {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            let receipt = self.rpc("eth_getTransactionReceipt", json!([hash]));
+            if !receipt.is_null() {
+                return receipt;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let status = self.try_rpc("inference_status", json!([hash]));
+        panic!("{hash} is not mined after {PATIENCE:?}: {status:?}\n{}", self.log());
+    }
+
+    /// The id of a registered model, by its name.
+    pub fn model_id(&self, name: &str) -> String {
+        let models = self.rpc("inference_models", json!([]));
+        let model = models.as_array().into_iter().flatten().find(|model| model["name"] == name);
+        model.and_then(|model| model["id"].as_str()).unwrap_or_else(|| panic!("no model {name} in {models}")).to_owned()
+    }
+
+    fn wait(&self) {
+        let end = Instant::now() + PATIENCE;
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": [] });
+        while self.agent.post(self.url()).send_json(&body).is_err() {
+            assert!(Instant::now() < end, "the node does not answer:\n{}", self.log());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port can be bound");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
+
+fn spawn(args: &[String], port: u16, folder: &Path) -> Child {
+    let log = File::options().create(true).append(true).open(folder.join("log")).expect("the log can be opened");
+    Command::new(tools::foreblock())
+        .args(args)
+        .args(["--port", &port.to_string()])
+        .arg("--data-dir")
+        .arg(folder.join("data"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("the log can be shared"))
+        .stderr(log)
+        .spawn()
+        .expect("the node can be started")
+}
