@@ -3,12 +3,14 @@
 
 pub(crate) mod depthwise;
 mod dispatch;
+pub(crate) mod forest;
 pub(crate) mod gemm;
 #[cfg(test)]
 mod gemm_tests;
 pub(crate) mod math;
 #[cfg(test)]
 mod math_tests;
+pub(crate) mod math64;
 mod math_wide;
 mod micro;
 pub(crate) mod patches;

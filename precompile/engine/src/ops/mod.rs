@@ -26,6 +26,7 @@
 //! and `sqrt` only.
 
 mod elementwise;
+mod ml;
 pub(crate) mod shape;
 #[cfg(test)]
 #[allow(dead_code, reason = "builders of attributes for the tests to come")]
@@ -86,5 +87,5 @@ pub fn find(domain: &str, name: &str, opset: i64) -> Option<&'static Operator> {
 
 /// Every operator known.
 pub fn all() -> impl Iterator<Item = &'static Operator> {
-    TABLES.iter().copied().flatten()
+    TABLES.iter().chain(&ml::TABLES).copied().flatten()
 }

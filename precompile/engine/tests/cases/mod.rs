@@ -1,0 +1,147 @@
+//! Cases exported by Python scripts: models, inputs, and the outputs to expect. `onnx_node_cases.py` describes the files.
+
+use std::path::{Path, PathBuf};
+
+use foreblock_engine::tensor::{Data, Element};
+use foreblock_engine::{ElementType, ExactModel, LoadOptions, Pool, Tensor};
+use half::{bf16, f16};
+use serde::Deserialize;
+
+/// `cases.json`.
+#[derive(Deserialize)]
+struct Index {
+    cases: Vec<Case>,
+}
+
+/// A model with inputs and expected outputs.
+#[derive(Deserialize)]
+pub struct Case {
+    pub name: String,
+    model: PathBuf,
+    rtol: f64,
+    atol: f64,
+    inputs: Vec<Value>,
+    outputs: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Value {
+    Strings { shape: Vec<usize>, strings: Vec<String> },
+    Packed { dtype: String, shape: Vec<usize>, at: usize, bytes: usize },
+    Other(serde::de::IgnoredAny),
+}
+
+/// What came of a case.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Passed,
+    /// The model was refused when it was loaded, with this message.
+    Unsupported(String),
+    Wrong(String),
+}
+
+/// All cases of a folder.
+pub struct Cases {
+    pub cases: Vec<Case>,
+    folder: PathBuf,
+    tensors: Vec<u8>,
+}
+
+impl Cases {
+    /// Reads a folder; `None` where it holds no cases.
+    pub fn read(folder: &Path) -> Option<Self> {
+        let index = std::fs::read(folder.join("cases.json")).ok()?;
+        let index: Index = serde_json::from_slice(&index).expect("cases.json is as the script writes it");
+        let tensors = std::fs::read(folder.join("tensors.bin")).expect("tensors.bin lies beside cases.json");
+        Some(Self { cases: index.cases, folder: folder.to_owned(), tensors })
+    }
+
+    /// Loads the model of a case, runs it and compares.
+    pub fn check(&self, case: &Case, pool: &Pool) -> Verdict {
+        let model = match ExactModel::open(&self.folder.join(&case.model), &LoadOptions::default()) {
+            Ok(model) => model,
+            Err(error) => return Verdict::Unsupported(error.to_string()),
+        };
+        let inputs: Option<Vec<_>> = case.inputs.iter().map(|value| self.tensor(value)).collect();
+        let Some(inputs) = inputs else { return Verdict::Wrong("loads, but its inputs are no tensors".into()) };
+        let outputs = match model.run_unchecked(inputs, pool) {
+            Ok((outputs, _)) => outputs,
+            Err(failure) => return Verdict::Wrong(format!("failed: {}", failure.reason)),
+        };
+        for (index, (value, got)) in case.outputs.iter().zip(&outputs).enumerate() {
+            let Some(want) = self.tensor(value) else { return Verdict::Wrong("expects no tensor".into()) };
+            if let Err(difference) = compare(got, &want, case.rtol, case.atol) {
+                return Verdict::Wrong(format!("output {index}: {difference}"));
+            }
+        }
+        Verdict::Passed
+    }
+
+    fn tensor(&self, value: &Value) -> Option<Tensor> {
+        match value {
+            Value::Strings { shape, strings } => Some(Tensor::new(shape.clone(), strings.clone()).unwrap()),
+            Value::Packed { dtype, shape, at, bytes } => unpack(dtype, shape, &self.tensors[*at..at + bytes]),
+            Value::Other(_) => None,
+        }
+    }
+}
+
+fn unpack(dtype: &str, shape: &[usize], bytes: &[u8]) -> Option<Tensor> {
+    fn of<T: Element, const N: usize>(shape: &[usize], bytes: &[u8], read: fn([u8; N]) -> T) -> Option<Tensor> {
+        let values = bytes.as_chunks::<N>().0.iter().map(|chunk| read(*chunk)).collect();
+        Some(Tensor::new(shape, values).unwrap())
+    }
+    match dtype {
+        "f32" => of(shape, bytes, f32::from_le_bytes),
+        "f64" => of(shape, bytes, f64::from_le_bytes),
+        "f16" => of(shape, bytes, f16::from_le_bytes),
+        "bf16" => of(shape, bytes, bf16::from_le_bytes),
+        "int8" => of(shape, bytes, i8::from_le_bytes),
+        "int16" => of(shape, bytes, i16::from_le_bytes),
+        "int32" => of(shape, bytes, i32::from_le_bytes),
+        "int64" => of(shape, bytes, i64::from_le_bytes),
+        "uint8" => of(shape, bytes, u8::from_le_bytes),
+        "uint16" => of(shape, bytes, u16::from_le_bytes),
+        "uint32" => of(shape, bytes, u32::from_le_bytes),
+        "uint64" => of(shape, bytes, u64::from_le_bytes),
+        "bool" => of(shape, bytes, |[b]: [u8; 1]| b != 0),
+        _ => None,
+    }
+}
+
+fn compare(got: &Tensor, want: &Tensor, rtol: f64, atol: f64) -> Result<(), String> {
+    if got.element_type() != want.element_type() {
+        return Err(format!("is of {}, expected {}", got.element_type(), want.element_type()));
+    }
+    if got.shape() != want.shape() {
+        return Err(format!("has the shape {:?}, expected {:?}", got.shape(), want.shape()));
+    }
+    // Two units in the last place of bfloat16, as the ONNX project's own runner allows.
+    let rtol = if got.element_type() == ElementType::Bf16 { rtol.max(0.015_625) } else { rtol };
+    let (Some(got), Some(want)) = (numbers(got), numbers(want)) else {
+        return if got.data() == want.data() {
+            Ok(())
+        } else {
+            Err(format!("is {:?}, expected {:?}", got.data(), want.data()))
+        };
+    };
+    for (index, (got, want)) in got.iter().zip(&want).enumerate() {
+        let close = got == want || (got.is_nan() && want.is_nan()) || (got - want).abs() <= atol + rtol * want.abs();
+        if !close {
+            return Err(format!("element {index} is {got}, expected {want}"));
+        }
+    }
+    Ok(())
+}
+
+/// Floats and small integers as doubles; `None` where comparing must be exact.
+fn numbers(tensor: &Tensor) -> Option<Vec<f64>> {
+    Some(match tensor.data() {
+        Data::F32(v) => v.iter().map(|x| f64::from(*x)).collect(),
+        Data::F64(v) => v.to_vec(),
+        Data::F16(v) => v.iter().map(|x| x.to_f64()).collect(),
+        Data::Bf16(v) => v.iter().map(|x| x.to_f64()).collect(),
+        _ => return None,
+    })
+}

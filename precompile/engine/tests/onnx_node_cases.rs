@@ -1,0 +1,46 @@
+//! The ONNX project's backend node tests on the exact engine: every case passes or is refused when it is loaded.
+//!
+//! `cargo xtask provision` exports them; by hand: `python precompile/engine/tests/onnx_node_cases.py target/provision/node-cases`.
+//! They are looked for at `FOREBLOCK_NODE_CASES`, then at `target/provision/node-cases` of the workspace.
+
+mod cases;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use cases::{Cases, Verdict};
+use foreblock_engine::Pool;
+
+/// Fewest cases that must pass; raise it when operators are added.
+const PASSED_MIN: usize = 1;
+
+fn folder() -> PathBuf {
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/provision/node-cases");
+    std::env::var_os("FOREBLOCK_NODE_CASES").map_or_else(|| default.into(), PathBuf::from)
+}
+
+#[test]
+fn node_cases_pass_or_say_that_they_are_unsupported() {
+    let folder = folder();
+    let cases = Cases::read(&folder)
+        .unwrap_or_else(|| panic!("no cases in {}: run `cargo xtask provision` first", folder.display()));
+    let pool = Pool::new(1);
+    let mut passed = 0;
+    let mut wrong = Vec::new();
+    let mut unsupported = BTreeMap::<String, usize>::new();
+    for case in &cases.cases {
+        let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cases.check(case, &pool)));
+        match checked.unwrap_or_else(|_| Verdict::Wrong("panicked".into())) {
+            Verdict::Passed => passed += 1,
+            Verdict::Unsupported(reason) => *unsupported.entry(reason).or_default() += 1,
+            Verdict::Wrong(reason) => wrong.push(format!("{}: {reason}", case.name)),
+        }
+    }
+    let refused: usize = unsupported.values().sum();
+    println!("{} cases: {passed} passed, {refused} unsupported, {} wrong", cases.cases.len(), wrong.len());
+    for (reason, count) in &unsupported {
+        println!("  unsupported, {count} cases: {reason}");
+    }
+    assert!(wrong.is_empty(), "{} wrong answers:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(passed >= PASSED_MIN, "{passed} cases passed, expected at least {PASSED_MIN}");
+}
