@@ -8,9 +8,9 @@ pub(crate) mod gemm;
 #[cfg(test)]
 mod gemm_tests;
 pub(crate) mod math;
+pub(crate) mod math64;
 #[cfg(test)]
 mod math_tests;
-pub(crate) mod math64;
 mod math_wide;
 mod micro;
 pub(crate) mod patches;
@@ -29,7 +29,12 @@ const TASK_ELEMENTS: usize = 1 << 15;
 /// Calls `work` on parts of `values` that are whole rows of `width`, on the threads of the current pool. `weight` is how
 /// many times longer an element takes than an addition, in eighths. What `work` does to a row must not depend on the
 /// part that it is in.
-pub(crate) fn parallel_rows<T: Send>(values: &mut [T], width: usize, weight: usize, work: impl Fn(&mut [T]) + Send + Sync) {
+pub(crate) fn parallel_rows<T: Send>(
+    values: &mut [T],
+    width: usize,
+    weight: usize,
+    work: impl Fn(&mut [T]) + Send + Sync,
+) {
     let threads = if rayon::current_thread_index().is_some() { rayon::current_num_threads() } else { 1 };
     let rows = values.len() / width.max(1);
     let parts = threads.min(rows).min(values.len() * weight / 8 / TASK_ELEMENTS + 1);
