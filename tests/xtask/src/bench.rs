@@ -1,0 +1,64 @@
+//! `cargo xtask bench <area>`: runs the bench target of that name, which prints measure, value and target, and writes
+//! `target/bench/<area>.json`.
+
+use std::process::Command;
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+use crate::process;
+use crate::provision::provision;
+use crate::workspace::Workspace;
+
+/// What to measure.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The area, which is the name of a bench target; without it, the areas are listed.
+    area: Option<String>,
+    /// What goes to the bench program itself.
+    #[arg(last = true)]
+    program_args: Vec<String>,
+}
+
+/// Runs the bench with the tools in its environment and says whether it ended well.
+pub(crate) fn bench(workspace: &Workspace, args: &Args) -> anyhow::Result<bool> {
+    let areas = areas(workspace)?;
+    let Some(area) = &args.area else {
+        println!("areas: {}", names(&areas));
+        return Ok(true);
+    };
+    let Some((package, _)) = areas.iter().find(|(_, name)| name == area) else {
+        bail!("no area `{area}`; there are: {}", names(&areas));
+    };
+    let tools = provision(workspace)?;
+    let mut build = Command::new("cargo");
+    process::run(build.args(["build", "--release", "--package", "foreblock"]).current_dir(&workspace.root))?;
+    let mut bench = Command::new("cargo");
+    bench.args(["bench", "--package", package, "--bench", area, "--"]).args(&args.program_args);
+    process::succeeds(bench.current_dir(&workspace.root).envs(tools.env()))
+}
+
+/// Every bench target of the workspace as (package, name).
+fn areas(workspace: &Workspace) -> anyhow::Result<Vec<(String, String)>> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(&workspace.root);
+    let metadata: Value = serde_json::from_str(&process::output(&mut cargo)?).context("cargo metadata is not JSON")?;
+    let mut areas = Vec::new();
+    for package in list(&metadata["packages"]) {
+        let benches = list(&package["targets"]).iter().filter(|target| target["kind"][0] == "bench");
+        areas.extend(benches.map(|target| (text(&package["name"]), text(&target["name"]))));
+    }
+    Ok(areas)
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn names(areas: &[(String, String)]) -> String {
+    areas.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,93 @@
+//! The contracts of a devnet's genesis are checked in as bytes, so that `cargo run` needs no Solidity compiler. Here they
+//! are built from their sources and compared.
+
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::process;
+use crate::provision::{Tools, provision};
+use crate::workspace::Workspace;
+
+/// How to treat artifacts that differ.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Overwrite the checked-in artifacts with what the sources compile to.
+    #[arg(long)]
+    write: bool,
+}
+
+/// One checked-in `NAME.hex`: the code that a contract has on chain.
+pub(crate) struct Artifact {
+    name: String,
+    file: PathBuf,
+    checked_in: String,
+    built: String,
+}
+
+impl Artifact {
+    /// Whether the checked-in bytes are what the source compiles to.
+    pub(crate) fn is_current(&self) -> bool {
+        self.checked_in.trim() == self.built.trim()
+    }
+}
+
+impl fmt::Display for Artifact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_current() {
+            return write!(f, "artifact {} ... ok", self.name);
+        }
+        write!(
+            f,
+            "artifact {} ... FAILED: {} differs from what its source compiles to; look at the difference, then \
+             `cargo xtask contracts --write`",
+            self.name,
+            self.file.display()
+        )
+    }
+}
+
+/// Builds, compares, and overwrites if asked to; says whether all artifacts are current now.
+pub(crate) fn contracts(workspace: &Workspace, args: &Args) -> anyhow::Result<bool> {
+    let tools = provision(workspace)?;
+    let mut all_current = true;
+    for artifact in compare(workspace, &tools)? {
+        if args.write && !artifact.is_current() {
+            fs::write(&artifact.file, format!("{}\n", artifact.built.trim()))
+                .with_context(|| format!("cannot write {}", artifact.file.display()))?;
+            println!("artifact {} ... written", artifact.name);
+            continue;
+        }
+        all_current &= artifact.is_current();
+        println!("{artifact}");
+    }
+    Ok(all_current)
+}
+
+/// Builds the contracts and reads what is checked in for each.
+pub(crate) fn compare(workspace: &Workspace, tools: &Tools) -> anyhow::Result<Vec<Artifact>> {
+    let folder = workspace.root.join("precompile/consensus/artifacts");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        files.push(entry?.path());
+    }
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "hex"));
+    files.sort();
+    if files.is_empty() {
+        bail!("no .hex artifact in {}", folder.display());
+    }
+    files.into_iter().map(|file| artifact(workspace, tools, file)).collect()
+}
+
+fn artifact(workspace: &Workspace, tools: &Tools, file: PathBuf) -> anyhow::Result<Artifact> {
+    let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let project = workspace.root.join("contracts");
+    let mut forge = Command::new(tools.foundry("forge"));
+    forge.args(["inspect", &name, "deployedBytecode", "--root"]).arg(&project).current_dir(&project).envs(tools.env());
+    let built = process::output(&mut forge)?;
+    let checked_in = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(Artifact { name, file, checked_in, built })
+}

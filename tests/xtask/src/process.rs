@@ -1,0 +1,58 @@
+//! Running other programs: shown to the user, stopped at the first that fails, and named when it is missing.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+/// Runs a program with its output on the terminal. An error if it cannot start or exits with anything but 0.
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
+    if succeeds(command)? {
+        return Ok(());
+    }
+    bail!("`{}` failed, see its output above", line(command));
+}
+
+/// Runs a program with its output on the terminal and says whether it exited with 0.
+pub(crate) fn succeeds(command: &mut Command) -> anyhow::Result<bool> {
+    announce(command);
+    let status = command.stdin(Stdio::null()).status().with_context(|| missing(command))?;
+    Ok(status.success())
+}
+
+/// Runs a program, passes on each line of its standard output and shows it to `see`; says whether it exited with 0.
+pub(crate) fn watch(command: &mut Command, mut see: impl FnMut(&str)) -> anyhow::Result<bool> {
+    announce(command);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().with_context(|| missing(command))?;
+    let output = child.stdout.take().context("the program's output is not piped")?;
+    for text in BufReader::new(output).split(b'\n') {
+        let text = text.context("cannot read the program's output")?;
+        let text = String::from_utf8_lossy(&text);
+        println!("{text}");
+        see(&text);
+    }
+    Ok(child.wait()?.success())
+}
+
+/// The standard output of a program that must exit with 0; its errors go to the terminal.
+pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().with_context(|| missing(command))?;
+    if !output.status.success() {
+        bail!("`{}` failed: {}", line(command), output.status);
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("`{}` printed what is not UTF-8", line(command)))
+}
+
+fn announce(command: &Command) {
+    eprintln!("\n$ {}", line(command));
+}
+
+fn line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+}
+
+fn missing(command: &Command) -> String {
+    format!("cannot start `{}`: is it installed and on PATH?", command.get_program().to_string_lossy())
+}
