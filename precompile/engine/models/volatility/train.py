@@ -7,19 +7,18 @@ never an asset's level: doubling all returns doubles the answer.
 """
 
 import datetime as dt
-import importlib.util
 import sys
 from pathlib import Path
 
 import autograd.numpy as anp
 import numpy as np
-import pandas as pd
 from autograd import value_and_grad
 from onnx import TensorProto, helper, numpy_helper
 from scipy.optimize import minimize
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
+import market  # noqa: E402
 import record  # noqa: E402
 
 WINDOW = 16
@@ -33,28 +32,10 @@ FIRST_HELD_OUT_DAY = dt.date(2013, 1, 1)
 FLOOR_SQUARED = 1e-8
 
 
-def closes():
-    """Daily closes by series; the first three are in arch, the others in bokeh_sampledata."""
-    arch = Path(importlib.util.find_spec("arch").origin).parent / "data"
-    series = {}
-    for name, column in (("sp500", "Adj Close"), ("nasdaq", "Adj Close"), ("wti", "DCOILWTICO")):
-        table = pd.read_csv(arch / name / f"{name}.csv.gz")
-        dates = pd.to_datetime(table["Date"], format="%m/%d/%Y").dt.date
-        series[name] = pd.Series(pd.to_numeric(table[column], errors="coerce").to_numpy(), index=dates).dropna()
-    bokeh = Path(importlib.util.find_spec("bokeh_sampledata").origin).parent / "_data" / "stocks.csv.gz"
-    table = pd.read_csv(bokeh)
-    for ticker, rows in table.groupby("Ticker"):
-        series[ticker] = pd.Series(rows["Adj Close"].to_numpy(), index=pd.to_datetime(rows["Date"]).dt.date)
-    return series
-
-
 def windows(close):
-    """(last date, WINDOW returns oldest first, root mean square of the HORIZON after them) for each day with both."""
-    returns = np.diff(np.log(close.to_numpy()))
-    rows = np.lib.stride_tricks.sliding_window_view(returns, WINDOW + HORIZON)
-    dates = np.array(close.index[WINDOW + HORIZON :])
-    following = np.sqrt(np.mean(np.square(rows[:, WINDOW:]), axis=1))
-    return dates, rows[:, :WINDOW].astype(np.float32), following.astype(np.float32)
+    """(last date, WINDOW returns, root mean square of the HORIZON after them) for each day that has both."""
+    dates, rows, following = market.windows(close, WINDOW, HORIZON)
+    return dates, rows, np.sqrt(np.mean(np.square(following), axis=1)).astype(np.float32)
 
 
 def shape_of(params):
@@ -169,7 +150,7 @@ def report(name, x, y, live):
 
 
 def main():
-    data = {name: windows(close) for name, close in closes().items()}
+    data = {name: windows(close) for name, close in market.closes().items()}
     trained = {"sp500", "nasdaq", "wti", "AAPL", "IBM", "GOOG"}
     before = {n: d < FIRST_HELD_OUT_DAY for n, (d, _, _) in data.items()}
     x = np.concatenate([data[n][1][before[n]] for n in sorted(trained)])
