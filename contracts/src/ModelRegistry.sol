@@ -2,6 +2,7 @@
 pragma solidity ^0.8.24;
 
 import {Cost, IModelRegistry, Manifest} from "./interfaces/IModelRegistry.sol";
+import {InferencePrice} from "./libraries/InferencePrice.sol";
 import {ManifestRules} from "./libraries/ManifestRules.sol";
 
 /// @title The models that the inference precompile knows.
@@ -9,6 +10,13 @@ import {ManifestRules} from "./libraries/ManifestRules.sol";
 contract ModelRegistry is IModelRegistry {
     /// @dev Storage slot 0. Consensus reads this mapping as it is: the layout can't be changed.
     mapping(bytes32 modelId => uint256 packed) private slots;
+
+    /// @inheritdoc IModelRegistry
+    /// @dev Storage slot 1, read by consensus, too.
+    uint256 public excess;
+
+    /// @dev The caller of system calls (EIP-4788).
+    address private constant SYSTEM = 0xffffFFFfFFffffffffffffffFfFFFfffFFFfFFfE;
 
     /// @inheritdoc IModelRegistry
     function register(bytes32 modelId, bytes calldata manifest) external {
@@ -27,6 +35,17 @@ contract ModelRegistry is IModelRegistry {
     /// @inheritdoc IModelRegistry
     function gasPerRun(Cost calldata cost) external pure returns (uint64 gas) {
         return ManifestRules.gasPerRun(cost.multiplyAdds, cost.bytesMoved);
+    }
+
+    /// @inheritdoc IModelRegistry
+    function startBlock(uint256 inferenceGas) external {
+        if (msg.sender != SYSTEM) revert OnlySystem();
+        excess = InferencePrice.nextExcess(excess, inferenceGas);
+    }
+
+    /// @inheritdoc IModelRegistry
+    function price() external view returns (uint256) {
+        return InferencePrice.price(excess);
     }
 
     /// @notice The packed slot of a manifest that obeys every rule. Reverts without data where `manifest` does not decode.

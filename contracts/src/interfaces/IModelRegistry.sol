@@ -57,7 +57,8 @@ struct Manifest {
 /// @notice Stands at 0x0000000000000000000000000000000000001A1F. Anyone registers a manifest; nothing is ever changed or
 /// removed.
 /// @dev The precompile reads `slots[modelId]` (mapping at storage slot 0) as an SLOAD. The packed slot, from the lowest
-/// bit: gasPerRun 64, maxInputBytes 32, maxOutputBytes 32, profile 8; the rest is zero. Zero means unknown.
+/// bit: gasPerRun 64, maxInputBytes 32, maxOutputBytes 32, profile 8; the rest is zero. Zero means unknown. It also reads
+/// `excess` (storage slot 1), from which the price of inference gas follows.
 interface IModelRegistry {
     /// @notice A model can be used from the next transaction on.
     event ModelRegistered(bytes32 indexed modelId, address indexed registrant, bytes manifest);
@@ -70,6 +71,8 @@ interface IModelRegistry {
     error NotCanonical();
     /// @notice A field is out of range; `field` names it.
     error InvalidManifest(string field);
+    /// @notice Only the system call at the start of a block may do this.
+    error OnlySystem();
 
     /// @notice Registers the model whose canonical manifest this is.
     /// @param modelId keccak256(manifest), claimed so that a mistake is seen
@@ -81,4 +84,15 @@ interface IModelRegistry {
 
     /// @notice Gas of one run: 2,000 + multiplyAdds / 2,000 + bytesMoved / 1,000, each rounded up.
     function gasPerRun(Cost calldata cost) external pure returns (uint64 gas);
+
+    /// @notice Counts the inference gas of the block before. Called by the system address
+    /// 0xffffFFFfFFffffffffffffffFfFFFfffFFFfFFfE at the start of each block, as in EIP-4788.
+    /// @param inferenceGas sum of `gasPerRun` over the parent's inference list
+    function startBlock(uint256 inferenceGas) external;
+
+    /// @notice Inference gas above the target, summed over past blocks, never below zero. Storage slot 1.
+    function excess() external view returns (uint256);
+
+    /// @notice What one inference gas costs in this block, in millionths of an execution gas; one million at least.
+    function price() external view returns (uint256);
 }

@@ -1,5 +1,5 @@
 //! Gas of the precompile: a function of the model and of input and output sizes only, never of hit, miss, batch or
-//! device.
+//! device. What a run costs is multiplied by the block's price of inference gas ([`crate::price`]).
 
 /// Every call: dispatch, one lookup by request id and the request id's own hash. Equal to `ECRECOVER`'s 3,000, since an
 /// outcome's certificate is checked by one recovery per signer when a block is verified.
@@ -16,10 +16,10 @@ pub const OUTPUT_WORD: u64 = 137;
 /// Each started word of a fallback or other data that is only copied.
 pub const COPY_WORD: u64 = 3;
 
-/// First read of a model's registry slot in a transaction (EIP-2929 `COLD_SLOAD_COST`).
+/// First read in a transaction of a model's registry slot, and of the price's (EIP-2929 `COLD_SLOAD_COST`).
 pub const COLD_SLOT: u64 = 2_100;
 
-/// Later reads of it (EIP-2929 `WARM_STORAGE_READ_COST`).
+/// Later reads of them (EIP-2929 `WARM_STORAGE_READ_COST`).
 pub const WARM_SLOT: u64 = 100;
 
 /// Part of every run, whatever the model: scheduling, dispatch and signing at the operators.

@@ -31,6 +31,7 @@ mod list;
 mod outcome;
 #[cfg(feature = "evm")]
 mod precompile;
+pub mod price;
 mod registry;
 mod request;
 

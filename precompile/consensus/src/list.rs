@@ -131,7 +131,7 @@ impl InferenceList {
         Ok(Self { entries })
     }
 
-    /// `keccak256` of the encoding: the data of the EIP-7685 request. A block without inference has neither.
+    /// `keccak256` of the encoding, part of the EIP-7685 request. A block without inference has neither.
     pub fn commitment(&self) -> Option<B256> {
         (!self.entries.is_empty()).then(|| keccak256(self.encode()))
     }

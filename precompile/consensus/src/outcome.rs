@@ -41,6 +41,8 @@ pub struct Used {
     pub model: ModelId,
     /// What the contract saw.
     pub outcome: Outcome,
+    /// The model's gas of one run: what this request adds to the block's inference gas, once (see [`crate::price`]).
+    pub inference_gas: u64,
 }
 
 /// Why a model has no answer. `reason` must be a pure function of model and input: it is compared byte for byte.

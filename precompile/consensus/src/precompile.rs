@@ -3,7 +3,7 @@
 use crate::{
     Failure, MODEL_REGISTRY_ADDRESS, ModelId, ModelSlot, Outcome, Outcomes, Request, Used,
     abi::IInference::{self, IInferenceCalls},
-    check_input, gas, model_storage_key,
+    check_input, gas, model_storage_key, price,
     request::request_id,
 };
 use alloy_evm::precompiles::{DynPrecompile, PrecompileInput, PrecompilesMap};
@@ -175,13 +175,20 @@ impl Call<'_> {
             let (size, max) = (U256::from(input.len()), U256::from(slot.max_input_bytes));
             return Err(revert(IInference::InputTooLarge { size, max }));
         }
-        meter.charge(slot.gas_per_run)?;
+        let excess = self.sload(meter, price::EXCESS_SLOT)?;
+        let excess = u64::try_from(excess).unwrap_or(u64::MAX);
+        meter.charge(price::execution_gas(slot.gas_per_run, excess))?;
         check_input(&input).map_err(|error| revert(IInference::MalformedInput { reason: error.to_string() }))?;
 
         let id = request_id(model, &input);
         match self.outcomes.get(id) {
             Some(outcome) => {
-                self.notes.lock().used.push(Used { id, model, outcome: outcome.clone() });
+                self.notes.lock().used.push(Used {
+                    id,
+                    model,
+                    outcome: outcome.clone(),
+                    inference_gas: slot.gas_per_run,
+                });
                 Ok(outcome)
             }
             None => {
@@ -195,13 +202,15 @@ impl Call<'_> {
 
     fn slot(&mut self, meter: &mut Meter, model: ModelId) -> Result<Option<ModelSlot>, End> {
         let key = self.notes.storage_key(model);
-        let slot = self
-            .input
-            .internals
-            .sload(MODEL_REGISTRY_ADDRESS, key)
-            .map_err(|error| End::Fatal(error.to_string().into()))?;
-        meter.charge(if slot.is_cold { gas::COLD_SLOT } else { gas::WARM_SLOT })?;
-        Ok(ModelSlot::unpack(slot.data))
+        Ok(ModelSlot::unpack(self.sload(meter, key)?))
+    }
+
+    /// A slot of `ModelRegistry`, at EIP-2929's prices.
+    fn sload(&mut self, meter: &mut Meter, key: U256) -> Result<U256, End> {
+        let loaded = self.input.internals.sload(MODEL_REGISTRY_ADDRESS, key);
+        let loaded = loaded.map_err(|error| End::Fatal(error.to_string().into()))?;
+        meter.charge(if loaded.is_cold { gas::COLD_SLOT } else { gas::WARM_SLOT })?;
+        Ok(loaded.data)
     }
 }
 

@@ -12,9 +12,12 @@ use foreblock_precompile::{
     AddressError, Failure, FailureCode, ForeblockEvmFactory, MODEL_REGISTRY_ADDRESS, MemoryOutcomes, ModelSlot,
     Outcome, PRECOMPILE_ADDRESS, Profile, Request,
     abi::{DType, IInference, ModelInfo, Profile as AbiProfile, Tensor},
-    check_address, gas, model_storage_key,
+    check_address, gas,
+    genesis::accounts,
+    model_storage_key, price,
 };
 use revm::{
+    Database, DatabaseCommit,
     bytecode::Bytecode,
     context::{
         BlockEnv, CfgEnv, TxEnv,
@@ -231,7 +234,7 @@ fn gas_depends_on_model_and_sizes_only() {
     // A second call in the transaction would find the slot warm; the first pays the cold read.
     let inside = gas::BASE
         + gas::words(calldata.len(), gas::INPUT_WORD)
-        + gas::COLD_SLOT
+        + 2 * gas::COLD_SLOT
         + SLOT.gas_per_run
         + gas::words(b"the answer".len(), gas::OUTPUT_WORD);
     let intrinsic = |data: &[u8]| 21_000 + data.iter().map(|byte| if *byte == 0 { 4 } else { 16 }).sum::<u64>();
@@ -251,6 +254,43 @@ fn gas_depends_on_model_and_sizes_only() {
     let nothing = ForeblockEvmFactory::new(Arc::new(MemoryOutcomes::default()));
     let poor = TxEnv { gas_limit: intrinsic(&calldata) + 5_000, ..tx(PRECOMPILE_ADDRESS, calldata) };
     assert!(nothing.create_evm(db(CALL), env()).transact_raw(poor).unwrap().result.is_halt());
+}
+
+#[test]
+fn a_run_costs_more_after_busy_blocks() {
+    let calldata = run(&input(3));
+    let gas_at = |excess: u64| {
+        let mut db = db(CALL);
+        db.insert_account_storage(MODEL_REGISTRY_ADDRESS, price::EXCESS_SLOT, U256::from(excess)).unwrap();
+        let mut evm = answering().create_evm(db, env());
+        evm.transact_raw(tx(PRECOMPILE_ADDRESS, calldata.clone())).unwrap().result.tx_gas_used()
+    };
+    let dearer = price::execution_gas(SLOT.gas_per_run, price::TARGET) - SLOT.gas_per_run;
+    assert_eq!(dearer, 625, "an eighth of 5,000, rounded up");
+    assert_eq!(gas_at(price::TARGET), gas_at(0) + dearer);
+}
+
+#[test]
+fn the_system_call_keeps_the_excess_in_the_registry() {
+    let mut db = db(CALL);
+    let registry = accounts(PRECOMPILE_ADDRESS, [(MODEL, SLOT)])[1].clone();
+    let info = AccountInfo { nonce: registry.nonce, ..Default::default() }.with_code(Bytecode::new_raw(registry.code));
+    db.insert_account_info(MODEL_REGISTRY_ADDRESS, info);
+    let mut evm = answering().create_evm(db, env());
+    let mut excess = 0;
+    for ran in [0, price::TARGET + 7, u64::MAX, 0, price::COUNTED_MAX] {
+        let call = price::start_block_call(ran);
+        let done = evm.transact_system_call(price::SYSTEM_ADDRESS, MODEL_REGISTRY_ADDRESS, call).unwrap();
+        assert!(done.result.is_success(), "{:?}", done.result);
+        evm.db_mut().commit(done.state);
+        excess = price::next_excess(excess, ran);
+        let stored = evm.db_mut().storage(MODEL_REGISTRY_ADDRESS, price::EXCESS_SLOT).unwrap();
+        assert_eq!(stored, U256::from(excess));
+    }
+    assert!(excess > 0);
+    // Nobody else may.
+    let stranger = tx(MODEL_REGISTRY_ADDRESS, price::start_block_call(1).to_vec());
+    assert!(!evm.transact_raw(stranger).unwrap().result.is_success());
 }
 
 #[test]
