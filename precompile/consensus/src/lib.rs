@@ -22,6 +22,7 @@
 
 pub mod abi;
 mod certificate;
+mod compact;
 #[cfg(feature = "evm")]
 mod evm;
 pub mod gas;

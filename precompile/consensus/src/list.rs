@@ -1,12 +1,14 @@
 //! What a block carries: the outcomes that it used, each once, with what vouches for them.
 //!
 //! Encoded as RLP: a list of entries, ascending by request id, each `[id, code, data, signatures]`, where `code` is 0 and
-//! `data` the output, or `code` is the failure's and `data` its reason, and `signatures` is 65 bytes for each signer.
-//! The block's header commits to `keccak256` of that encoding through an EIP-7685 request of type [`REQUEST_TYPE`].
+//! `data` the output without its padding (`compact.rs` has the table), or `code` is the failure's and `data` its reason,
+//! and `signatures` is 65 bytes for each signer. The block's header commits to `keccak256` of that encoding through an
+//! EIP-7685 request of type [`REQUEST_TYPE`].
 
 use crate::{
-    Certificate, CertificateError, Committee, Failure, FailureCode, MemoryOutcomes, Outcome, RequestId,
-    StatementDomain, Used,
+    Certificate, CertificateError, Committee, Failure, FailureCode, InputError, MemoryOutcomes, Outcome, RequestId,
+    StatementDomain, Used, check_input,
+    compact::{compact, expand},
 };
 use alloy_primitives::{B256, Bytes, Signature, keccak256};
 use alloy_rlp::{Decodable, Encodable, RlpDecodable, RlpEncodable};
@@ -17,6 +19,9 @@ pub const REQUEST_TYPE: u8 = 0x0f;
 
 /// Longest encoded list that a block may carry, in bytes.
 pub const LIST_BYTES_MAX: usize = 8 << 20;
+
+/// Longest that all outputs of a list may be once they are padded again, in bytes.
+const OUTPUT_BYTES_MAX: usize = 8 * LIST_BYTES_MAX;
 
 const SIGNATURE_BYTES: usize = 65;
 
@@ -54,6 +59,14 @@ pub enum ListError {
         /// What the list hashes to.
         actual: B256,
     },
+    /// An output that is not canonical.
+    #[error("the output of request {id} is not canonical: {error}")]
+    Output {
+        /// The request.
+        id: RequestId,
+        /// Why.
+        error: InputError,
+    },
     /// Two entries for one request.
     #[error("request {0} is listed twice")]
     Duplicate(RequestId),
@@ -85,8 +98,9 @@ struct WireEntry {
 }
 
 impl InferenceList {
-    /// The list of a block whose transactions used these outcomes; repetitions fall together.
-    pub fn new(used: impl IntoIterator<Item = (Used, Certificate)>) -> Self {
+    /// The list of a block whose transactions used these outcomes; repetitions fall together. An output that is not the
+    /// canonical `abi.encode(Tensor[])`, which no engine makes, has no place in a block.
+    pub fn new(used: impl IntoIterator<Item = (Used, Certificate)>) -> Result<Self, ListError> {
         let by_id: BTreeMap<_, _> =
             used.into_iter().map(|(used, certificate)| (used.id, (used, certificate))).collect();
         let entry = |(id, (used, certificate)): (RequestId, (Used, Certificate))| ListEntry {
@@ -94,7 +108,13 @@ impl InferenceList {
             outcome: used.outcome,
             certificate,
         };
-        Self { entries: by_id.into_iter().map(entry).collect() }
+        let entries: Vec<_> = by_id.into_iter().map(entry).collect();
+        for ListEntry { id, outcome, .. } in &entries {
+            if let Outcome::Output(output) = outcome {
+                check_input(output).map_err(|error| ListError::Output { id: *id, error })?;
+            }
+        }
+        Ok(Self { entries })
     }
 
     /// Ascending by request id.
@@ -120,7 +140,8 @@ impl InferenceList {
         if !rest.is_empty() {
             return Err(ListError::Encoding("bytes follow the last entry"));
         }
-        let entries = wire.into_iter().map(ListEntry::try_from).collect::<Result<Vec<_>, _>>()?;
+        let mut left = OUTPUT_BYTES_MAX;
+        let entries = wire.into_iter().map(|entry| entry.read(&mut left)).collect::<Result<Vec<_>, _>>()?;
         for pair in entries.windows(2) {
             match pair[0].id.cmp(&pair[1].id) {
                 std::cmp::Ordering::Less => {}
@@ -177,7 +198,7 @@ impl InferenceList {
 impl From<&ListEntry> for WireEntry {
     fn from(entry: &ListEntry) -> Self {
         let (code, data) = match &entry.outcome {
-            Outcome::Output(output) => (0, output.clone()),
+            Outcome::Output(output) => (0, compact(output).expect("a list holds canonical outputs only").into()),
             Outcome::Failed(failure) => (failure.code as u16, failure.reason.clone().into_bytes().into()),
         };
         let signatures: Vec<u8> =
@@ -186,32 +207,35 @@ impl From<&ListEntry> for WireEntry {
     }
 }
 
-impl TryFrom<WireEntry> for ListEntry {
-    type Error = ListError;
-
-    fn try_from(wire: WireEntry) -> Result<Self, ListError> {
-        let outcome = match wire.code {
-            0 => Outcome::Output(wire.data),
-            code => Outcome::Failed(failure(code, &wire.data)?),
+impl WireEntry {
+    /// The entry; its output, once padded, may take what is `left`.
+    fn read(self, left: &mut usize) -> Result<ListEntry, ListError> {
+        let outcome = match self.code {
+            0 => {
+                let output =
+                    expand(&self.data, *left).ok_or(ListError::Encoding("an output is not in compact form"))?;
+                *left = left.saturating_sub(output.len());
+                Outcome::Output(output)
+            }
+            code => Outcome::Failed(failure(code, &self.data)?),
         };
-        let (signatures, rest) = wire.signatures.as_chunks::<SIGNATURE_BYTES>();
-        if !rest.is_empty() {
-            return Err(ListError::Encoding("signatures are 65 bytes each"));
-        }
-        let signatures = signatures
-            .iter()
-            .map(|raw| Signature::from_raw_array(raw).map_err(|_| ListError::Encoding("a signature's v is 27 or 28")))
-            .collect::<Result<Vec<_>, _>>()?;
-        // `from_raw_array` reads v = 0 and 1, too; one signature must not have two encodings.
-        if signatures
-            .iter()
-            .zip(wire.signatures.chunks(SIGNATURE_BYTES))
-            .any(|(signature, raw)| signature.as_bytes() != raw)
-        {
-            return Err(ListError::Encoding("a signature's v is 27 or 28"));
-        }
-        Ok(Self { id: wire.id, outcome, certificate: Certificate { signatures } })
+        let certificate = Certificate { signatures: read_signatures(&self.signatures)? };
+        Ok(ListEntry { id: self.id, outcome, certificate })
     }
+}
+
+fn read_signatures(encoded: &[u8]) -> Result<Vec<Signature>, ListError> {
+    let (raw, rest) = encoded.as_chunks::<SIGNATURE_BYTES>();
+    if !rest.is_empty() {
+        return Err(ListError::Encoding("signatures are 65 bytes each"));
+    }
+    const BAD_V: ListError = ListError::Encoding("a signature's v is 27 or 28");
+    let read = |raw: &[u8; SIGNATURE_BYTES]| {
+        let signature = Signature::from_raw_array(raw).map_err(|_| BAD_V)?;
+        // `from_raw_array` reads v = 0 and 1, too; one signature must not have two encodings.
+        if signature.as_bytes() == *raw { Ok(signature) } else { Err(BAD_V) }
+    };
+    raw.iter().map(read).collect()
 }
 
 fn failure(code: u16, reason: &[u8]) -> Result<Failure, ListError> {

@@ -3,9 +3,11 @@
 use alloy_primitives::{Address, B256, Bytes, Signature, U256};
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
+use alloy_sol_types::SolValue;
 use foreblock_precompile::{
     Certificate, CertificateError, Committee, Failure, FailureCode, InferenceList, LIST_BYTES_MAX, ListEntry,
     ListError, Outcome, StatementDomain, Used,
+    abi::{DType, Tensor},
 };
 
 const CHAIN: u64 = 31_337;
@@ -24,7 +26,8 @@ fn certify(domain: &StatementDomain, id: B256, outcome: &Outcome, signers: &[u8]
 }
 
 fn output(text: &'static str) -> Outcome {
-    Outcome::Output(Bytes::from_static(text.as_bytes()))
+    let data = Bytes::from_static(text.as_bytes());
+    Outcome::Output(vec![Tensor { dtype: DType::Text, shape: vec![], data }].abi_encode().into())
 }
 
 fn list(entries: &[(u8, Outcome)]) -> InferenceList {
@@ -34,6 +37,7 @@ fn list(entries: &[(u8, Outcome)]) -> InferenceList {
         let used = Used { id, model: B256::ZERO, outcome: outcome.clone(), inference_gas: 2_000 };
         (used, certify(&domain, id, outcome, &[1, 2, 3]))
     }))
+    .unwrap()
 }
 
 fn both() -> InferenceList {
@@ -61,8 +65,11 @@ fn a_list_is_sorted_deduplicated_and_survives_encoding() {
     assert_eq!(list.verify_certificates(&StatementDomain::new(CHAIN), &committee(4)), Ok(()));
     assert_eq!(list.verify_commitment(list.commitment()), Ok(()));
     assert_eq!(InferenceList::default().commitment(), None);
-    // Issue of size: three signatures, id, and a short output.
+    // What a block pays for an outcome: three signatures, the id, and a short output.
     assert!(list.encode().len() / 2 <= 320, "{} bytes an outcome", list.encode().len() / 2);
+    let wire = Used { id: B256::ZERO, model: B256::ZERO, outcome: Outcome::Output("raw".into()), inference_gas: 0 };
+    let refused = InferenceList::new([(wire, Certificate::default())]);
+    assert!(matches!(refused, Err(ListError::Output { .. })), "{refused:?}");
 }
 
 #[test]
