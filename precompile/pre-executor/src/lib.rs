@@ -1,4 +1,5 @@
-//! Who computes an answer before it is needed: scout, scheduler, workers, operators, agreement.
+//! Who computes an answer before it is needed: scout, scheduler, workers, store.
 #![forbid(unsafe_code)]
 
 pub mod agreement;
+pub mod schedule;
