@@ -49,12 +49,15 @@ impl Scheduler {
         let id = due.filter(|_| self.oldest.take(cost_us))?;
         self.counts.oldest_runs += 1;
         let model = self.work[&id].request.model;
-        let deadline_us = Micros::MAX;
-        Some(Planned { id, model, turn: Turn::Now, block: self.slot.block, deadline_us, rank: f64::INFINITY })
+        let (turn, block, since_us) = (Turn::Now, self.slot.block, self.work[&id].since_us());
+        Some(Planned { id, model, turn, block, deadline_us: Micros::MAX, rank: f64::INFINITY, since_us })
     }
 
     fn within_quota(&self, id: RequestId) -> bool {
-        self.work[&id].waiters.values().any(|d| self.senders.allowed(d.sender) > 0 && self.contracts.allowed(d.contract) > 0)
+        self.work[&id]
+            .waiters
+            .values()
+            .any(|d| self.senders.allowed(d.sender) > 0 && self.contracts.allowed(d.contract) > 0)
     }
 
     fn may_run(&self, id: RequestId, worker: usize, now_us: Micros) -> bool {
@@ -127,7 +130,8 @@ impl Scheduler {
         let mut within = |work: &Work| {
             work.waiters.values().any(|demand| {
                 let sender = senders.entry(demand.sender).or_insert_with(|| self.senders.allowed(demand.sender));
-                let contract = contracts.entry(demand.contract).or_insert_with(|| self.contracts.allowed(demand.contract));
+                let contract =
+                    contracts.entry(demand.contract).or_insert_with(|| self.contracts.allowed(demand.contract));
                 let room = *sender > 0 && *contract > 0;
                 if room {
                     *sender -= 1;
@@ -175,7 +179,8 @@ impl Scheduler {
             passed += 1;
         }
         // What was taken or is gone is not looked at again; what may not run now is.
-        let kept: Vec<usize> = places.iter().rev().take(passed).filter(|at| self.stays(**at, &requests)).copied().collect();
+        let kept: Vec<usize> =
+            places.iter().rev().take(passed).filter(|at| self.stays(**at, &requests)).copied().collect();
         let mut rest = places;
         rest.truncate(rest.len() - passed);
         rest.extend(kept.into_iter().rev());
@@ -255,6 +260,9 @@ impl Scheduler {
                 waiting.requests.remove(&id);
                 let waiting = waiting.clone();
                 self.leave(id, *transaction, &waiting);
+                if waiting.locked_gas == 0 {
+                    self.forget_if_idle(*transaction);
+                }
             }
         }
         self.remove_work(id);

@@ -11,17 +11,12 @@ pub mod plan;
 mod quota;
 mod work;
 
-#[cfg(test)]
-mod invariants;
-#[cfg(test)]
-mod tests;
-
 pub use cost::{Costs, Prior};
 pub use limits::{Limits, Slot};
 pub use plan::rank;
 pub use quota::{
-    Account, BAN_SLACK, CONTRACT_COUNT, Entities, INCLUSION_RATE_FACTOR, MIN_INCLUSION_RATE_DENOMINATOR, Payers, SENDER_COUNT,
-    Standing, THROTTLED_COUNT, THROTTLING_SLACK,
+    Account, BAN_SLACK, CONTRACT_COUNT, Entities, INCLUSION_RATE_FACTOR, MIN_INCLUSION_RATE_DENOMINATOR, Payers,
+    SENDER_COUNT, Standing, THROTTLED_COUNT, THROTTLING_SLACK,
 };
 pub use work::{Asked, Batch, Demand, Ended, Finished, Place, Refused, State, TransactionId};
 
@@ -176,7 +171,9 @@ impl Scheduler {
         self.admit_transaction(&demand)?;
         let merged = known_or_new(self.work.contains_key(&id));
         let taken = self.payers.promise(demand.sender, demand.gas).and_then(|()| match merged {
-            Asked::New => self.make_room_for(&request, &demand, now_us).inspect_err(|_| self.payers.release(demand.sender, demand.gas)),
+            Asked::New => self
+                .make_room_for(&request, &demand, now_us)
+                .inspect_err(|_| self.payers.release(demand.sender, demand.gas)),
             _ => Ok(()),
         });
         if let Err(refused) = taken {
@@ -425,7 +422,8 @@ impl Scheduler {
         let now = |planned: &&Planned| planned.block == self.slot.block && self.is_queued(planned.id);
         let queued = self.order.iter().skip(self.cursor).filter(now).map(|planned| planned.id);
         let ends_in_time = |batch: &&Batch| batch.ends_us <= self.slot.seal_us;
-        let running = self.running.iter().flatten().filter(ends_in_time).flat_map(|batch| batch.requests.iter().map(|r| r.id));
+        let running =
+            self.running.iter().flatten().filter(ends_in_time).flat_map(|batch| batch.requests.iter().map(|r| r.id));
         queued.chain(running).collect()
     }
 }

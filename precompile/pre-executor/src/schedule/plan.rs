@@ -53,6 +53,8 @@ pub struct Planned {
     pub deadline_us: Micros,
     /// `p * tip / time * (1 + age/4)`.
     pub rank: f64,
+    /// Since when it waits: of equal ranks the older goes first.
+    pub since_us: Micros,
 }
 
 /// `p(included unchanged) * tip / predicted device time * (1 + age/4)`, age in blocks.
@@ -95,10 +97,19 @@ impl Room<'_> {
 }
 
 /// Plans all candidates: the best ranked that end before the seal are for this block, the rest for later ones.
-pub fn plan(candidates: &[Candidate], load: &Load, costs: &Costs, limits: &Limits, slot: &Slot, now_us: Micros) -> Vec<Planned> {
+pub fn plan(
+    candidates: &[Candidate],
+    load: &Load,
+    costs: &Costs,
+    limits: &Limits,
+    slot: &Slot,
+    now_us: Micros,
+) -> Vec<Planned> {
     let row_us = row_costs(candidates, costs, limits);
     let mut planned: Vec<Planned> = candidates.iter().map(|c| ranked(c, row_us[&c.model].0, slot, now_us)).collect();
-    planned.sort_by(|a, b| a.turn.cmp(&b.turn).then(b.rank.total_cmp(&a.rank)).then(a.id.cmp(&b.id)));
+    planned.sort_by(|a, b| {
+        a.turn.cmp(&b.turn).then(b.rank.total_cmp(&a.rank)).then(a.since_us.cmp(&b.since_us)).then(a.id.cmp(&b.id))
+    });
     let mut room = Room {
         free_us: load.free_us.clone(),
         used_us: load.used_us.clone(),
@@ -120,7 +131,13 @@ pub fn plan(candidates: &[Candidate], load: &Load, costs: &Costs, limits: &Limit
     spread_over_later_blocks(&mut planned, &room, &row_us, slot);
     let order = |a: &Planned, b: &Planned| {
         let later = if a.turn == Turn::Later { a.block.cmp(&b.block) } else { std::cmp::Ordering::Equal };
-        a.turn.cmp(&b.turn).then(later).then(a.deadline_us.cmp(&b.deadline_us)).then(b.rank.total_cmp(&a.rank)).then(a.id.cmp(&b.id))
+        a.turn
+            .cmp(&b.turn)
+            .then(later)
+            .then(a.deadline_us.cmp(&b.deadline_us))
+            .then(b.rank.total_cmp(&a.rank))
+            .then(a.since_us.cmp(&b.since_us))
+            .then(a.id.cmp(&b.id))
     };
     planned.sort_by(order);
     planned
@@ -140,6 +157,7 @@ fn ranked(candidate: &Candidate, cost_us: Micros, slot: &Slot, now_us: Micros) -
         block: u64::MAX,
         deadline_us: candidate.deadline_us,
         rank: rank(candidate.value_wei, cost_us, age_blocks.floor()),
+        since_us: candidate.since_us,
     }
 }
 
@@ -157,7 +175,12 @@ fn row_costs(candidates: &[Candidate], costs: &Costs, limits: &Limits) -> HashMa
 }
 
 /// A computed later block for everything that does not fit: the work before it, at full capacity.
-fn spread_over_later_blocks(planned: &mut [Planned], room: &Room<'_>, row_us: &HashMap<ModelId, (Micros, Micros)>, slot: &Slot) {
+fn spread_over_later_blocks(
+    planned: &mut [Planned],
+    room: &Room<'_>,
+    row_us: &HashMap<ModelId, (Micros, Micros)>,
+    slot: &Slot,
+) {
     let workers = room.free_us.len().max(1) as u64;
     let start_us = room.free_us.iter().copied().min().unwrap_or(slot.seal_us).max(slot.seal_us);
     let mut before_us = 0;

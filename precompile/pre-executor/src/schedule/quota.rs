@@ -86,7 +86,12 @@ impl Entities {
     }
 
     /// How many requests may wait within the entity's quota.
+    ///
+    /// The zero address stands for who has none (an `eth_call`, a creation's contract): other bounds hold for those.
     pub fn allowed(&self, address: Address) -> u64 {
+        if address.is_zero() {
+            return u64::MAX;
+        }
         self.known.get(&address).copied().unwrap_or_default().allowed(self.base)
     }
 

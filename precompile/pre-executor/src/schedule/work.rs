@@ -64,7 +64,9 @@ pub enum Refused {
         max: usize,
     },
     /// The payer's device time is used up.
-    #[error("{spent} gas of device time is spent of {paid} paid and {locked} locked, {asked} more is asked: lock more or wait for inclusion")]
+    #[error(
+        "{spent} gas of device time is spent of {paid} paid and {locked} locked, {asked} more is asked: lock more or wait for inclusion"
+    )]
     PayerSpent {
         /// Gas computed for the payer or promised to it.
         spent: u64,
@@ -148,7 +150,8 @@ impl Work {
 
     /// The earliest time at which every waiter's answer stops being of use, less the work that follows it.
     pub(crate) fn deadline_us(&self, seal_us: Micros) -> Micros {
-        let latest = |demand: &Demand| demand.expires_us.unwrap_or(seal_us).min(seal_us).saturating_sub(demand.followup_us);
+        let latest =
+            |demand: &Demand| demand.expires_us.unwrap_or(seal_us).min(seal_us).saturating_sub(demand.followup_us);
         self.waiters.values().map(latest).min().unwrap_or(seal_us)
     }
 

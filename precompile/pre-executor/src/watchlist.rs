@@ -1,0 +1,394 @@
+//! Which pending transaction is simulated next, and what is known of each. Pure: no thread, clock or EVM.
+
+mod readers;
+
+use crate::{
+    reads::{ReadSet, WriteSet},
+    schedule::{Micros, Refused, TransactionId},
+    scout::{Found, Simulation},
+    watchlist::readers::Readers,
+};
+use alloy_primitives::Address;
+use foreblock_precompile::{ModelId, Request, RequestId};
+use revm::{context::TxEnv, context_interface::Transaction, state::EvmState};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
+
+/// A transaction of the pool that can be executed, at once or after others of its sender.
+#[derive(Clone, Debug)]
+pub struct PendingTransaction {
+    /// Its hash.
+    pub hash: TransactionId,
+    /// What the EVM runs.
+    pub env: TxEnv,
+    /// The transaction with the same sender and nonce that it replaces: its age is kept.
+    pub replaces: Option<TransactionId>,
+}
+
+/// Why a transaction is not ready although its simulation is over. It stays in the pool.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Deferral {
+    /// The scheduler does not take its request now.
+    #[error("{0}")]
+    Refused(Refused),
+    /// Better paying work pushed its request out of a full queue.
+    #[error("better paying work filled the queue: raise the tip or wait")]
+    PushedOut,
+    /// Its inputs moved too often within one block.
+    #[error("simulated {0} times for this block already: tried again for the next")]
+    Simulations(u32),
+    /// It makes more inferences one after the other than a block allows.
+    #[error("{0} inferences that depend on one another are done for this block: goes on with the next")]
+    Rounds(u32),
+    /// Too many transactions read a slot that keeps changing.
+    #[error("too many transactions depend on one changing storage slot: tried again with the next block")]
+    HotSlot,
+    /// No worker could compute its request.
+    #[error("request {request} cannot be computed: {reason}")]
+    Unavailable {
+        /// The request.
+        request: RequestId,
+        /// What the workers said.
+        reason: String,
+    },
+}
+
+/// Where a transaction stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It is or will be simulated.
+    Scouting,
+    /// It waits for an outcome.
+    Waiting,
+    /// All its outcomes are there, or it needs none.
+    Ready,
+    /// Not for this block, for the reason given.
+    Deferred(Deferral),
+    /// It cannot be executed on this state.
+    Invalid(String),
+}
+
+/// Bounds of the watchlist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchLimits {
+    /// Transactions watched. At the bound the one with the lowest tip leaves.
+    pub transactions_max: usize,
+    /// Simulations of a transaction for one block, continuations with a new outcome not counted.
+    pub simulations_max: u32,
+    /// Continuations of a transaction for one block.
+    pub rounds_max: u32,
+    /// Transactions that one slot's change simulates anew, for one block.
+    pub hot_slot_max: u32,
+    /// Blocks after which a transaction that never became ready is given up.
+    pub blocks_max: u64,
+}
+
+impl Default for WatchLimits {
+    fn default() -> Self {
+        Self { transactions_max: 16_384, simulations_max: 3, rounds_max: 64, hot_slot_max: 64, blocks_max: 64 }
+    }
+}
+
+/// What is known of a transaction.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched {
+    pub(crate) env: TxEnv,
+    pub(crate) since_us: Micros,
+    pub(crate) since_block: u64,
+    pub(crate) phase: Phase,
+    /// The outcomes it used, and the missing one if it waits.
+    pub(crate) calls: Vec<(RequestId, ModelId)>,
+    pub(crate) missing: Option<Request>,
+    /// What it changes, once it ran to its end.
+    pub(crate) changes: Option<EvmState>,
+    pub(crate) volatile: bool,
+    pub(crate) simulations: u32,
+    /// The next run goes on with a new outcome: it is no new simulation.
+    goes_on: bool,
+    rounds: u32,
+    reads: ReadSet,
+    place: Place,
+    moved: u32,
+    stayed: u32,
+}
+
+impl Watched {
+    /// Chance that the next simulation asks the same, from what was seen before.
+    pub(crate) fn unchanged_ppm(&self) -> u32 {
+        const PRIOR: u32 = 4;
+        let seen = PRIOR + self.stayed;
+        let ppm = (u64::from(seen) * 1_000_000 / u64::from(seen + self.moved)) as u32;
+        if self.volatile { ppm / 2 } else { ppm }
+    }
+}
+
+/// The builder's order: highest tip first, then first come; no transaction before an earlier one of its sender.
+pub(crate) type Place = (Reverse<u128>, u64, TransactionId);
+
+/// Counts of simulations, continuations and re-runs that were saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WatchCounts {
+    /// Simulations begun: new transactions, and those whose reads were written.
+    pub simulations: u64,
+    /// Continuations with a new outcome.
+    pub rounds: u64,
+    /// Transactions that a new head left alone.
+    pub kept: u64,
+}
+
+/// All pending transactions.
+#[derive(Debug)]
+pub(crate) struct Watchlist {
+    limits: WatchLimits,
+    watched: HashMap<TransactionId, Watched>,
+    order: BTreeSet<Place>,
+    todo: BTreeSet<Place>,
+    by_sender: HashMap<Address, BTreeMap<u64, TransactionId>>,
+    readers: Readers,
+    hot: HashMap<readers::Key, u32>,
+    seen: u64,
+    pub(crate) counts: WatchCounts,
+}
+
+impl Watchlist {
+    pub(crate) fn new(limits: WatchLimits) -> Self {
+        Self {
+            limits,
+            watched: HashMap::new(),
+            order: BTreeSet::new(),
+            todo: BTreeSet::new(),
+            by_sender: HashMap::new(),
+            readers: Readers::default(),
+            hot: HashMap::new(),
+            seen: 0,
+            counts: WatchCounts::default(),
+        }
+    }
+
+    pub(crate) fn get(&self, hash: TransactionId) -> Option<&Watched> {
+        self.watched.get(&hash)
+    }
+
+    /// All transactions in the builder's order.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = (TransactionId, &Watched)> {
+        self.order.iter().filter_map(|(_, _, hash)| Some((*hash, self.watched.get(hash)?)))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.watched.len()
+    }
+
+    /// Takes a transaction. Returns the one that leaves for it at the bound, which may be itself.
+    pub(crate) fn add(
+        &mut self,
+        tx: PendingTransaction,
+        base_fee: u64,
+        block: u64,
+        now_us: Micros,
+    ) -> Option<TransactionId> {
+        if self.watched.contains_key(&tx.hash) {
+            return None;
+        }
+        let replaced = tx.replaces.and_then(|hash| self.remove(hash));
+        let (since_us, since_block) = replaced.map_or((now_us, block), |old| (old.since_us, old.since_block));
+        self.seen += 1;
+        let chain = self.by_sender.entry(tx.env.caller).or_default();
+        // A builder takes a sender's transactions in the order of their nonces, however much the later ones pay.
+        let before = chain.range(..tx.env.nonce).next_back().and_then(|(_, hash)| self.watched.get(hash));
+        let tip = tip_per_gas(&tx.env, base_fee).min(before.map_or(u128::MAX, |before| before.place.0.0));
+        chain.insert(tx.env.nonce, tx.hash);
+        let place = (Reverse(tip), self.seen, tx.hash);
+        let watched = Watched {
+            env: tx.env,
+            since_us,
+            since_block,
+            phase: Phase::Scouting,
+            calls: Vec::new(),
+            missing: None,
+            changes: None,
+            volatile: false,
+            simulations: 0,
+            goes_on: false,
+            rounds: 0,
+            reads: ReadSet::default(),
+            place,
+            moved: 0,
+            stayed: 0,
+        };
+        self.watched.insert(tx.hash, watched);
+        self.order.insert(place);
+        self.todo.insert(place);
+        let last = (self.watched.len() > self.limits.transactions_max)
+            .then(|| self.order.last().map(|place| place.2))
+            .flatten();
+        last.inspect(|hash| drop(self.remove(*hash)))
+    }
+
+    pub(crate) fn remove(&mut self, hash: TransactionId) -> Option<Watched> {
+        let gone = self.watched.remove(&hash)?;
+        self.order.remove(&gone.place);
+        self.todo.remove(&gone.place);
+        self.readers.remove(hash, &gone.reads);
+        if let Some(chain) = self.by_sender.get_mut(&gone.env.caller) {
+            if chain.get(&gone.env.nonce) == Some(&hash) {
+                chain.remove(&gone.env.nonce);
+            }
+            if chain.is_empty() {
+                self.by_sender.remove(&gone.env.caller);
+            }
+        }
+        Some(gone)
+    }
+
+    /// A new block is being prepared: simulates what the last one touched (everything where `writes` is unknown), what
+    /// reads the block itself, and what was deferred. Returns the transactions that waited too long.
+    pub(crate) fn new_head(&mut self, block: u64, writes: Option<&WriteSet>) -> Vec<TransactionId> {
+        self.hot.clear();
+        let old = |(hash, watched): (&TransactionId, &Watched)| {
+            let over =
+                block.saturating_sub(watched.since_block) > self.limits.blocks_max && watched.phase != Phase::Ready;
+            over.then_some(*hash)
+        };
+        let mut expired: Vec<_> = self.watched.iter().filter_map(old).collect();
+        expired.sort_unstable();
+        let touched = writes.map(|writes| self.readers.touched_by(readers::written(writes)));
+        for place in self.order.clone() {
+            let Some(watched) = self.watched.get_mut(&place.2) else { continue };
+            (watched.simulations, watched.rounds) = (0, 0);
+            let again = match &touched {
+                None => true,
+                Some(touched) => watched.volatile || touched.contains_key(&place.2),
+            };
+            let stuck = matches!(watched.phase, Phase::Deferred(_) | Phase::Invalid(_));
+            if again || stuck {
+                let slot = touched.as_ref().and_then(|touched| touched.get(&place.2)).copied();
+                self.simulate_again(place, slot);
+            } else if watched.phase != Phase::Scouting {
+                self.counts.kept += 1;
+            }
+        }
+        expired
+    }
+
+    /// A transaction now changes other things, or the same to other values: who comes later and read them runs again.
+    fn effects(&mut self, place: Place, before: Option<&EvmState>) {
+        let Some(now) = self.watched[&place.2].changes.as_ref() else { return };
+        let touched = self.readers.touched_by(readers::changed(before, now));
+        let later = |hash: &TransactionId| {
+            self.watched.get(hash).is_some_and(|w| w.place > place && w.phase != Phase::Scouting)
+        };
+        let mut later: Vec<_> =
+            touched.iter().filter(|(hash, _)| later(hash)).map(|(hash, key)| (*hash, *key)).collect();
+        later.sort_unstable_by_key(|(hash, _)| self.watched[hash].place);
+        for (hash, key) in later {
+            self.simulate_again(self.watched[&hash].place, Some(key));
+        }
+    }
+
+    /// Puts a transaction in line again, within the bounds of a block.
+    fn simulate_again(&mut self, place: Place, key: Option<readers::Key>) {
+        if let Some(key) = key {
+            let count = self.hot.entry(key).or_default();
+            *count += 1;
+            if *count > self.limits.hot_slot_max {
+                return self.set_phase(place.2, Phase::Deferred(Deferral::HotSlot));
+            }
+        }
+        if self.watched[&place.2].simulations >= self.limits.simulations_max {
+            return self.set_phase(place.2, Phase::Deferred(Deferral::Simulations(self.limits.simulations_max)));
+        }
+        self.set_phase(place.2, Phase::Scouting);
+        self.todo.insert(place);
+    }
+
+    pub(crate) fn set_phase(&mut self, hash: TransactionId, phase: Phase) {
+        if let Some(watched) = self.watched.get_mut(&hash) {
+            watched.phase = phase;
+        }
+    }
+
+    /// An outcome that the transaction waited for is there.
+    pub(crate) fn outcome_ready(&mut self, hash: TransactionId) {
+        let Some(watched) = self.watched.get_mut(&hash).filter(|watched| watched.phase == Phase::Waiting) else {
+            return;
+        };
+        watched.rounds += 1;
+        if watched.rounds > self.limits.rounds_max {
+            watched.phase = Phase::Deferred(Deferral::Rounds(self.limits.rounds_max));
+            return;
+        }
+        watched.goes_on = true;
+        watched.phase = Phase::Scouting;
+        self.todo.insert(watched.place);
+    }
+
+    /// The next transaction to simulate, in the builder's order.
+    pub(crate) fn next(&mut self) -> Option<(TransactionId, TxEnv)> {
+        let (_, _, hash) = self.todo.pop_first()?;
+        let watched = self.watched.get_mut(&hash)?;
+        if std::mem::take(&mut watched.goes_on) {
+            self.counts.rounds += 1;
+        } else {
+            watched.simulations += 1;
+            self.counts.simulations += 1;
+        }
+        Some((hash, watched.env.clone()))
+    }
+
+    pub(crate) fn has_next(&self) -> bool {
+        !self.todo.is_empty()
+    }
+
+    /// Simulates again without counting: the head changed while it was simulated.
+    pub(crate) fn put_back(&mut self, hash: TransactionId) {
+        let Some(watched) = self.watched.get_mut(&hash) else { return };
+        watched.simulations = watched.simulations.saturating_sub(1);
+        watched.phase = Phase::Scouting;
+        self.todo.insert(watched.place);
+    }
+
+    /// Keeps what a simulation found. Returns the request to ask for, if one is missing.
+    pub(crate) fn record(&mut self, hash: TransactionId, simulation: Simulation) -> Option<Request> {
+        let watched = self.watched.get_mut(&hash)?;
+        self.readers.remove(hash, &watched.reads);
+        self.readers.add(hash, &simulation.reads);
+        let mut calls: Vec<_> = simulation.used.iter().map(|used| (used.id, used.model)).collect();
+        let missing = match &simulation.found {
+            Found::Missing(request) => Some(request.clone()),
+            _ => None,
+        };
+        calls.extend(missing.as_ref().map(|request| (request.id, request.model)));
+        // The first calls are the same when nothing that they depend on moved.
+        let same = calls.iter().zip(&watched.calls).all(|(new, old)| new == old);
+        match watched.calls.is_empty() {
+            false if same => watched.stayed += 1,
+            false => watched.moved += 1,
+            true => {}
+        }
+        watched.calls = calls;
+        watched.reads = simulation.reads;
+        watched.volatile = simulation.volatile;
+        watched.missing = missing.clone();
+        let before = watched.changes.take();
+        watched.phase = match simulation.found {
+            Found::Missing(_) => Phase::Waiting,
+            Found::Invalid(reason) => Phase::Invalid(reason),
+            Found::Complete { changes, .. } => {
+                watched.changes = Some(changes);
+                Phase::Ready
+            }
+        };
+        if watched.phase == Phase::Ready {
+            let place = watched.place;
+            self.effects(place, before.as_ref());
+        }
+        missing
+    }
+}
+
+/// What the producer earns for a unit of gas.
+pub(crate) fn tip_per_gas(env: &TxEnv, base_fee: u64) -> u128 {
+    env.effective_gas_price(u128::from(base_fee)).saturating_sub(u128::from(base_fee))
+}
