@@ -2,7 +2,8 @@
 
 use crate::schedule::Prior;
 use alloy_primitives::Bytes;
-use foreblock_precompile::{ModelId, Outcome};
+use foreblock_engine::Engine;
+use foreblock_precompile::{ModelId, Outcome, gas};
 
 /// There is no outcome now; there may be one later, or on another worker. Unlike a failure this is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,4 +17,27 @@ pub trait Compute: Send + Sync + 'static {
 
     /// What is known of a model's cost before it ran, if the model is known at all.
     fn prior(&self, model: ModelId) -> Option<Prior>;
+}
+
+impl Compute for Engine {
+    fn run(&self, model: ModelId, inputs: &[Bytes]) -> Vec<Result<Outcome, Unavailable>> {
+        let outcomes = Engine::run(self, model, inputs);
+        outcomes.into_iter().map(|outcome| outcome.map_err(|error| Unavailable(error.to_string()))).collect()
+    }
+
+    fn prior(&self, model: ModelId) -> Option<Prior> {
+        let facts = self.facts(model).ok()?;
+        // Its first request need not wait for the model to load.
+        self.preload(model);
+        let measured = facts.run_time.map(|time| time.as_micros() as u64);
+        let single = facts.batch.timings.iter().find(|timing| timing.rows == 1).map(|timing| timing.micros as u64);
+        let single_us = measured.or(single).unwrap_or_else(|| from_gas(facts.manifest.gas_per_run()));
+        Some(Prior { single_us: single_us.max(1), rows_max: facts.batch.rows_worth_merging() })
+    }
+}
+
+/// A guess where nothing was measured: a core does about 4 billion multiply-adds a second.
+fn from_gas(gas_per_run: u64) -> u64 {
+    const MULTIPLY_ADDS_PER_US: u64 = 4_000;
+    gas_per_run.saturating_sub(gas::RUN_BASE) * gas::MULTIPLY_ADDS_PER_GAS / MULTIPLY_ADDS_PER_US
 }

@@ -38,6 +38,8 @@ struct Model {
     prior: Prior,
     sizes: [Measured; SIZES],
     used: u64,
+    /// The first run loads the model and warms caches: it says nothing of those that follow.
+    warm: bool,
 }
 
 /// The calibrated cost of each model and batch size.
@@ -64,9 +66,13 @@ impl Costs {
         self.models.contains_key(&model)
     }
 
-    /// Learns from a batch that took `took_us`.
+    /// Learns from a batch that took `took_us`. A model's first batch is not counted: it is loaded then.
     pub fn learn(&mut self, model: ModelId, rows: usize, took_us: Micros) {
-        let measured = &mut self.entry(model).sizes[size_of(rows)];
+        let known = self.entry(model);
+        if !std::mem::replace(&mut known.warm, true) {
+            return;
+        }
+        let measured = &mut known.sizes[size_of(rows)];
         let per_row = took_us as f64 / rows.max(1) as f64;
         if measured.runs == 0 {
             measured.per_row_us = per_row;
@@ -115,7 +121,7 @@ impl Costs {
             oldest.map(|id| self.models.remove(&id));
         }
         let used = self.uses;
-        let new = || Model { prior: Prior::default(), sizes: Default::default(), used };
+        let new = || Model { prior: Prior::default(), sizes: Default::default(), used, warm: false };
         let model = self.models.entry(model).or_insert_with(new);
         model.used = used;
         model
@@ -152,6 +158,7 @@ mod tests {
         let mut costs = Costs::new(4);
         costs.describe(MODEL, Prior { single_us: 100, rows_max: 8 });
         assert_eq!(costs.rows_max(MODEL), 8, "until measured, what the model allows");
+        costs.learn(MODEL, 1, 1_000_000);
         for size in 0..4 {
             costs.learn(MODEL, 1 << size, (1 << size) * (100 + 20 * size));
         }
