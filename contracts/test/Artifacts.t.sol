@@ -2,6 +2,7 @@
 pragma solidity ^0.8.24;
 
 import {ModelRegistry} from "../src/ModelRegistry.sol";
+import {OperatorRegistry} from "../src/OperatorRegistry.sol";
 import {vm} from "../src/testing/Vm.sol";
 import {Check} from "./Check.sol";
 
@@ -9,6 +10,10 @@ import {Check} from "./Check.sol";
 contract ArtifactsTest is Check {
     function test_ModelRegistry_hex_is_what_the_source_compiles_to() public view {
         assertEq(_artifact("ModelRegistry"), type(ModelRegistry).runtimeCode);
+    }
+
+    function test_OperatorRegistry_hex_is_what_the_source_compiles_to() public view {
+        assertEq(_artifact("OperatorRegistry"), type(OperatorRegistry).runtimeCode);
     }
 
     function _artifact(string memory name) private view returns (bytes memory) {

@@ -42,7 +42,7 @@ abstract contract Check {
     function dirtyMemory() internal pure {
         assembly {
             let free := mload(0x40)
-            for { let i := 0 } lt(i, 0x4000) { i := add(i, 0x20) } { mstore(add(free, i), not(0)) }
+            for { let i := 0 } lt(i, 0x1000) { i := add(i, 0x20) } { mstore(add(free, i), not(0)) }
             mstore(0x00, not(0))
             mstore(0x20, not(0))
         }
