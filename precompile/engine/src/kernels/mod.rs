@@ -26,20 +26,31 @@ pub(crate) use dispatch::{Fma, Work, run};
 /// Elements of elementwise work that are worth another thread.
 const TASK_ELEMENTS: usize = 1 << 15;
 
-/// Calls `work` on parts of `values` that are whole rows of `width`, on the threads of the current pool. `weight` is how
-/// many times longer an element takes than an addition, in eighths. What `work` does to a row must not depend on the
-/// part that it is in.
+/// Calls `work` on parts of `values` that are whole rows of `width`, with the index of the first row, on the threads of
+/// the current pool. `weight` is how many times longer an element takes than an addition, in eighths. What `work` does
+/// to a row must not depend on the part that it is in.
+pub(crate) fn parallel_parts<T: Send>(
+    values: &mut [T],
+    width: usize,
+    weight: usize,
+    work: impl Fn(usize, &mut [T]) + Send + Sync,
+) {
+    let threads = if rayon::current_thread_index().is_some() { rayon::current_num_threads() } else { 1 };
+    let rows = values.len() / width.max(1);
+    let parts = threads.min(rows).min(values.len() * weight / 8 / TASK_ELEMENTS + 1);
+    if parts <= 1 {
+        return work(0, values);
+    }
+    let step = rows.div_ceil(parts);
+    values.par_chunks_mut(step * width).enumerate().for_each(|(i, part)| work(i * step, part));
+}
+
+/// As [`parallel_parts`], where the index does not matter.
 pub(crate) fn parallel_rows<T: Send>(
     values: &mut [T],
     width: usize,
     weight: usize,
     work: impl Fn(&mut [T]) + Send + Sync,
 ) {
-    let threads = if rayon::current_thread_index().is_some() { rayon::current_num_threads() } else { 1 };
-    let rows = values.len() / width.max(1);
-    let parts = threads.min(rows).min(values.len() * weight / 8 / TASK_ELEMENTS + 1);
-    if parts <= 1 {
-        return work(values);
-    }
-    values.par_chunks_mut(rows.div_ceil(parts) * width).for_each(work);
+    parallel_parts(values, width, weight, |_, part| work(part));
 }

@@ -25,12 +25,16 @@
 //! Float types other than `f32` are computed in `f32` and rounded back (`float16`, `bfloat16`) or in `f64` by `+ - * /`
 //! and `sqrt` only.
 
-mod elementwise;
+pub(crate) mod binary;
+pub(crate) mod cast;
+pub(crate) mod layout;
+pub(crate) mod number;
 mod ml;
 pub(crate) mod shape;
 #[cfg(test)]
 #[allow(dead_code, reason = "builders of attributes for the tests to come")]
 pub(crate) mod testing;
+pub(crate) mod unary;
 
 use std::ops::RangeInclusive;
 
@@ -78,7 +82,7 @@ impl Operator {
 }
 
 /// All tables. The first row that fits is taken.
-const TABLES: &[&[Operator]] = &[elementwise::OPERATORS];
+const TABLES: &[&[Operator]] = &[binary::OPERATORS, cast::OPERATORS, layout::OPERATORS, unary::OPERATORS];
 
 /// The operator of a node, if there is one.
 pub fn find(domain: &str, name: &str, opset: i64) -> Option<&'static Operator> {

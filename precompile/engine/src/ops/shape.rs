@@ -15,6 +15,17 @@ pub(crate) fn axis(axis: i64, rank: usize) -> Result<usize, Failure> {
     }
 }
 
+/// An index along an axis of `length`, negative from the end.
+pub(crate) fn index(index: i64, length: usize) -> Result<usize, Failure> {
+    let from_start = if index < 0 { index.saturating_add(length as i64) } else { index };
+    let inside = (0..length as i64).contains(&from_start);
+    if inside {
+        Ok(from_start as usize)
+    } else {
+        Err(failure::out_of_range(format!("index {index} on an axis of {length}")))
+    }
+}
+
 /// Several axes, each at most once, in ascending order.
 pub(crate) fn axes(given: &[i64], rank: usize) -> Result<Vec<usize>, Failure> {
     let mut axes = given.iter().map(|a| axis(*a, rank)).collect::<Result<Vec<_>, _>>()?;
@@ -70,7 +81,8 @@ pub(crate) fn around(shape: &[usize], axis: usize) -> (usize, usize, usize) {
     (shape[..axis].iter().product(), shape[axis], shape[axis + 1..].iter().product())
 }
 
-/// Calls `visit` with the offsets, one for each of the `strides`, of every run along the last axis of `shape`.
+/// Calls `visit` with the offsets, one for each of the `strides`, of every run along the last axis of `shape`. Strides wrap:
+/// a negative one is its two's complement.
 pub(crate) fn for_each_run<const N: usize>(shape: &[usize], strides: [&[usize]; N], mut visit: impl FnMut([usize; N])) {
     let outer = &shape[..shape.len().saturating_sub(1)];
     if shape.contains(&0) {
@@ -88,13 +100,13 @@ pub(crate) fn for_each_run<const N: usize>(shape: &[usize], strides: [&[usize]; 
             axis -= 1;
             index[axis] += 1;
             for (offset, strides) in offsets.iter_mut().zip(strides) {
-                *offset += strides[axis];
+                *offset = offset.wrapping_add(strides[axis]);
             }
             if index[axis] < outer[axis] {
                 break;
             }
             for (offset, strides) in offsets.iter_mut().zip(strides) {
-                *offset -= strides[axis] * outer[axis];
+                *offset = offset.wrapping_sub(strides[axis].wrapping_mul(outer[axis]));
             }
             index[axis] = 0;
         }
@@ -109,7 +121,8 @@ pub(crate) fn simplify<const N: usize>(shape: &[usize], strides: [&[usize]; N]) 
         if *length == 1 {
             continue;
         }
-        let joins = !out_shape.is_empty() && (0..N).all(|n| out[n].last() == Some(&(strides[n][i] * length)));
+        let joins =
+            !out_shape.is_empty() && (0..N).all(|n| out[n].last() == Some(&strides[n][i].wrapping_mul(*length)));
         if joins {
             *out_shape.last_mut().expect("not empty") *= length;
             (0..N).for_each(|n| *out[n].last_mut().expect("not empty") = strides[n][i]);
