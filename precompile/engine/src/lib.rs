@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod engine;
 pub mod exact;
 pub mod failure;
+pub mod fetch;
 pub mod golden;
 pub mod graph;
 mod kernels;
