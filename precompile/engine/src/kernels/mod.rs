@@ -42,6 +42,12 @@ pub(crate) fn parallel_parts<T: Send>(
         return work(0, values);
     }
     let step = rows.div_ceil(parts);
+    on_threads(values, step, width, &work);
+}
+
+/// Dynamic, so that the machinery of threads is compiled once for a type and not once for an operator.
+#[inline(never)]
+fn on_threads<T: Send>(values: &mut [T], step: usize, width: usize, work: &(dyn Fn(usize, &mut [T]) + Send + Sync)) {
     values.par_chunks_mut(step * width).enumerate().for_each(|(i, part)| work(i * step, part));
 }
 

@@ -28,8 +28,8 @@
 pub(crate) mod binary;
 pub(crate) mod cast;
 pub(crate) mod layout;
-pub(crate) mod number;
 mod ml;
+pub(crate) mod number;
 pub(crate) mod shape;
 #[cfg(test)]
 #[allow(dead_code, reason = "builders of attributes for the tests to come")]

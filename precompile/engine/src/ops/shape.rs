@@ -84,6 +84,12 @@ pub(crate) fn around(shape: &[usize], axis: usize) -> (usize, usize, usize) {
 /// Calls `visit` with the offsets, one for each of the `strides`, of every run along the last axis of `shape`. Strides wrap:
 /// a negative one is its two's complement.
 pub(crate) fn for_each_run<const N: usize>(shape: &[usize], strides: [&[usize]; N], mut visit: impl FnMut([usize; N])) {
+    each_run(shape, strides, &mut visit);
+}
+
+/// Dynamic, so that the walk is compiled once and not once for an operator and a type; runs are long.
+#[inline(never)]
+fn each_run<const N: usize>(shape: &[usize], strides: [&[usize]; N], visit: &mut dyn FnMut([usize; N])) {
     let outer = &shape[..shape.len().saturating_sub(1)];
     if shape.contains(&0) {
         return;
