@@ -116,6 +116,26 @@ pub(crate) fn combine<T: Element + Copy>(
     zip(&a, &b, context, f)
 }
 
+/// As [`combine`], by a function pointer: the loops exist once for each type instead of once for each operator.
+pub(crate) fn pointwise<T: Element + Copy>(
+    a: Tensor,
+    b: Tensor,
+    context: &Context,
+    f: fn(T, T) -> T,
+) -> Result<Tensor, Failure> {
+    combine(a, b, context, f)
+}
+
+/// As [`zip`], by a function pointer.
+fn compare<T: Element + Copy>(
+    a: &Tensor,
+    b: &Tensor,
+    context: &Context,
+    f: fn(T, T) -> bool,
+) -> Result<Tensor, Failure> {
+    zip(a, b, context, f)
+}
+
 fn unsuited(kind: ElementType) -> Failure {
     failure::wrong_type(format!("the operator does not take {kind}"))
 }
@@ -140,7 +160,11 @@ macro_rules! arithmetic {
             let axis = legacy_axis(node)?;
             kernel(move |inputs, context| {
                 let (a, b) = operands(inputs, axis)?;
-                let y = numeric!(a.element_type(), T => combine::<T>(a, b, context, T::$method)?, else return Err(unsuited(a.element_type())));
+                let y = if a.element_type() == ElementType::F32 {
+                    combine::<f32>(a, b, context, f32::$method)?
+                } else {
+                    numeric!(a.element_type(), T => pointwise::<T>(a, b, context, T::$method)?, else return Err(unsuited(a.element_type())))
+                };
                 Ok(vec![y])
             })
         }
@@ -161,7 +185,11 @@ fn div(node: &Node<'_>) -> Built {
             if T::INTEGER && b.values::<T>()?.contains(&T::ZERO) {
                 return Err(failure::undefined("integer division by zero"));
             }
-            combine::<T>(a, b, context, T::over)?
+            if T::TYPE == ElementType::F32 {
+                combine::<f32>(a, b, context, f32::over)?
+            } else {
+                pointwise::<T>(a, b, context, T::over)?
+            }
         }, else return Err(unsuited(kind)));
         Ok(vec![y])
     })
@@ -174,7 +202,7 @@ macro_rules! variadic {
                 let mut y = inputs.take(0)?;
                 for i in 1..inputs.len() {
                     let (kind, x) = (y.element_type(), inputs.take(i)?);
-                    y = numeric!(kind, T => combine::<T>(y, x, context, |$a: T, $b: T| $f)?, else return Err(unsuited(kind)));
+                    y = numeric!(kind, T => pointwise::<T>(y, x, context, |$a: T, $b: T| $f)?, else return Err(unsuited(kind)));
                 }
                 Ok(vec![y])
             })
@@ -193,10 +221,10 @@ fn mean(_: &Node<'_>) -> Built {
         let mut y = inputs.take(0)?;
         for i in 1..count {
             let (kind, x) = (y.element_type(), inputs.take(i)?);
-            y = numeric!(kind, T => combine::<T>(y, x, context, T::plus)?, else return Err(unsuited(kind)));
+            y = numeric!(kind, T => pointwise::<T>(y, x, context, T::plus)?, else return Err(unsuited(kind)));
         }
         let kind = y.element_type();
-        let y = numeric!(kind, T => combine::<T>(y, Tensor::scalar(T::from_i64(count as i64)), context, T::over)?, else return Err(unsuited(kind)));
+        let y = numeric!(kind, T => pointwise::<T>(y, Tensor::scalar(T::from_i64(count as i64)), context, T::over)?, else return Err(unsuited(kind)));
         Ok(vec![y])
     })
 }
@@ -224,7 +252,7 @@ macro_rules! comparison {
             let axis = legacy_axis(node)?;
             kernel(move |inputs, context| {
                 let (a, b) = operands(inputs, axis)?;
-                let y = numeric!(a.element_type(), T => zip::<T, bool>(&a, &b, context, |$a, $b| $f)?, else return Err(unsuited(a.element_type())));
+                let y = numeric!(a.element_type(), T => compare::<T>(&a, &b, context, |$a, $b| $f)?, else return Err(unsuited(a.element_type())));
                 Ok(vec![y])
             })
         }
@@ -248,7 +276,7 @@ fn equal(node: &Node<'_>) -> Built {
                 Tensor::new(shape, x.iter().zip(&y).map(|(x, y)| x == y).collect())?
             }
             kind => {
-                numeric!(kind, T => zip::<T, bool>(&a, &b, context, |a, b| a == b)?, else return Err(unsuited(kind)))
+                numeric!(kind, T => compare::<T>(&a, &b, context, |a, b| a == b)?, else return Err(unsuited(kind)))
             }
         };
         Ok(vec![y])

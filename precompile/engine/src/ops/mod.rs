@@ -27,14 +27,23 @@
 
 pub(crate) mod binary;
 pub(crate) mod cast;
+mod constants;
+mod control;
+mod conv;
 pub(crate) mod layout;
+pub(crate) mod matmul;
 mod ml;
+mod normalize;
 pub(crate) mod number;
+mod pool;
+mod recurrent;
+mod reduce;
 pub(crate) mod shape;
 #[cfg(test)]
 #[allow(dead_code, reason = "builders of attributes for the tests to come")]
 pub(crate) mod testing;
 pub(crate) mod unary;
+mod window;
 
 use std::ops::RangeInclusive;
 
@@ -82,7 +91,20 @@ impl Operator {
 }
 
 /// All tables. The first row that fits is taken.
-const TABLES: &[&[Operator]] = &[binary::OPERATORS, cast::OPERATORS, layout::OPERATORS, unary::OPERATORS];
+const TABLES: &[&[Operator]] = &[
+    binary::OPERATORS,
+    cast::OPERATORS,
+    constants::OPERATORS,
+    control::OPERATORS,
+    conv::OPERATORS,
+    layout::OPERATORS,
+    matmul::OPERATORS,
+    normalize::OPERATORS,
+    pool::OPERATORS,
+    recurrent::OPERATORS,
+    reduce::OPERATORS,
+    unary::OPERATORS,
+];
 
 /// The operator of a node, if there is one.
 pub fn find(domain: &str, name: &str, opset: i64) -> Option<&'static Operator> {
