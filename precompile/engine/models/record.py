@@ -5,7 +5,6 @@ Nothing here trains. `python record.py` checks every model folder against ONNX R
 
 import json
 import math
-import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -21,6 +20,7 @@ SIZE_BYTES_MAX = 300_000
 # The index is the value of `DType` in IInference.sol; the width is in bytes an element.
 SOLIDITY_DTYPES = {"Wad": (0, 32), "Int": (1, 32), "U8": (2, 1), "I64": (9, 8)}
 ONNX_NAMES = {"float32": "float32", "int64": "int64", "uint8": "uint8", "bool": "bool"}
+NUMPY_TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64}
 
 
 def write_model(model, path):
@@ -142,9 +142,8 @@ def write_recipe(folder, title, summary, licence, inputs, outputs, example):
         (item["solidity"], item["shape"], solidity_bytes(item["solidity"], example[item["name"]])) for item in inputs
     ]
     live = session(folder / "model.onnx")
-    kinds = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64}
     arrays = [
-        np.array(example[item["name"]], kinds[live_item.type]).reshape(item["shape"])
+        np.array(example[item["name"]], NUMPY_TYPES[live_item.type]).reshape(item["shape"])
         for item, live_item in zip(inputs, live.get_inputs(), strict=True)
     ]
     literal = ",".join(
@@ -185,7 +184,33 @@ def check(folder):
     return len(vectors["cases"])
 
 
-if __name__ == "__main__":
+def check_recipe(folder):
+    """Compares a recipe's ABI text and example output with what they are made of."""
+    recipe = json.loads((folder / "recipe.json").read_text())
+    triples, arrays = [], []
+    live = session(folder / "model.onnx")
+    for item, live_item in zip(recipe["inputs"], live.get_inputs(), strict=True):
+        values = recipe["example"]["input"][item["name"]]
+        triples.append((item["solidity"], item["shape"], solidity_bytes(item["solidity"], values)))
+        arrays.append(np.array(values, NUMPY_TYPES[live_item.type]).reshape(item["shape"]))
+    if "0x" + abi_encode(triples).hex() != recipe["abi"]["encoded"]:
+        raise SystemExit(f"{folder.name}: abi.encoded of recipe.json is not its example input")
+    for (name, got), item in zip(run(live, arrays), recipe["outputs"], strict=True):
+        want = np.array(recipe["example"]["output"][name], got.dtype).reshape(item["shape"])
+        if item["name"] != name or not np.allclose(got, want, rtol=1e-5, atol=1e-6):
+            raise SystemExit(f"{folder.name}: {name} of recipe.json is not what the model answers to its example")
+
+
+def main():
     for path in sorted(HERE.glob("*/vectors.json")):
-        print(f"{path.parent.name}: {check(path.parent)} cases within bounds")
-    sys.exit(0)
+        folder = path.parent
+        onnx.checker.check_model(folder / "model.onnx", full_check=True)
+        size = (folder / "model.onnx").stat().st_size
+        if size > SIZE_BYTES_MAX:
+            raise SystemExit(f"{folder.name}: model.onnx has {size} bytes, at most {SIZE_BYTES_MAX} are shipped")
+        check_recipe(folder)
+        print(f"{folder.name}: {size} bytes, recipe is right, {check(folder)} cases within bounds")
+
+
+if __name__ == "__main__":
+    main()
