@@ -1,1 +1,12 @@
-//! Foreblock devnet.
+//! Foreblock devnet: an Ethereum node for development whose contracts use machine-learning models in the same
+//! transaction.
+#![forbid(unsafe_code)]
+
+pub mod accounts;
+pub mod chain;
+pub mod inference;
+pub mod miner;
+pub mod node;
+pub mod pool;
+pub mod rpc;
+pub mod trace;

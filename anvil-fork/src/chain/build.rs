@@ -1,0 +1,218 @@
+//! From a plan and transactions to a sealed block, by alloy-evm's block executor.
+
+use super::{Block, Ledger, Spec, Transaction, World, pool_form};
+use alloy_consensus::{
+    EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH, Header, ReceiptEnvelope, Transaction as _,
+    proofs::{calculate_receipt_root, calculate_transaction_root},
+};
+use alloy_eips::eip7685::Requests;
+use alloy_evm::{
+    EvmEnv, EvmFactory,
+    block::{BlockExecutionError, BlockExecutor, BlockValidationError},
+    eth::{EthBlockExecutionCtx, EthBlockExecutor, receipt_builder::AlloyReceiptBuilder},
+};
+use alloy_hardforks::EthereumHardforks;
+use alloy_primitives::{B256, Bytes};
+use foreblock_precompile::{ForeblockEvmFactory, Request, Used};
+use revm::database::{State, states::bundle_state::BundleRetention};
+use std::sync::Arc;
+
+/// What is fixed about a block before its transactions are chosen.
+#[derive(Clone, Debug)]
+pub struct BlockPlan {
+    /// Rules, limits and block fields that the EVM sees.
+    pub env: EvmEnv,
+    /// The block built on.
+    pub parent: Arc<Block>,
+    /// Extra data of the header.
+    pub extra_data: Bytes,
+    /// Most transactions to take.
+    pub transactions_max: usize,
+}
+
+/// A transaction that wants to be in the block.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The transaction, with blobs if it has any.
+    pub tx: Arc<Transaction>,
+    /// Its hash in the pool. Impersonated transactions have made-up signatures, so it is kept beside them.
+    pub hash: B256,
+}
+
+/// Why a candidate is not in the block.
+#[derive(Clone, Debug)]
+pub enum Skip {
+    /// It asked for an outcome that is not there yet: it stays in the pool.
+    Missing(Request),
+    /// No room left in this block: it stays in the pool.
+    Full,
+    /// A transaction before it from the same sender was skipped: it stays in the pool.
+    Blocked,
+    /// It can never be valid: it leaves the pool.
+    Invalid(String),
+}
+
+/// A sealed block, and the candidates that are not in it.
+#[derive(Debug)]
+pub struct Built {
+    /// The block.
+    pub block: Block,
+    /// Candidates left out, by pool hash.
+    pub skipped: Vec<(B256, Skip)>,
+}
+
+struct Executed {
+    world: World,
+    transactions: Vec<Transaction>,
+    receipts: Vec<ReceiptEnvelope>,
+    inferences: Vec<Used>,
+    requests: Requests,
+    gas_used: u64,
+    blob_gas_used: u64,
+    skipped: Vec<(B256, Skip)>,
+}
+
+/// Executes candidates in their order and seals what fits. Never waits: a missing outcome skips its transaction.
+pub fn build(
+    ledger: &Ledger,
+    spec: &Spec,
+    factory: &ForeblockEvmFactory,
+    plan: &BlockPlan,
+    candidates: impl IntoIterator<Item = Candidate>,
+) -> Result<Built, BlockExecutionError> {
+    let executed = execute(ledger, spec, factory, plan, candidates)?;
+    let header = header(spec, plan, &executed);
+    let block = Block {
+        hash: header.hash_slow(),
+        header,
+        transactions: executed.transactions,
+        receipts: executed.receipts,
+        blob_gas_price: plan.env.block_env.blob_excess_gas_and_price.map(|blob| blob.blob_gasprice),
+        before: ledger.world.clone(),
+        world: executed.world,
+        inferences: executed.inferences,
+    };
+    Ok(Built { block, skipped: executed.skipped })
+}
+
+fn execute(
+    ledger: &Ledger,
+    spec: &Spec,
+    factory: &ForeblockEvmFactory,
+    plan: &BlockPlan,
+    candidates: impl IntoIterator<Item = Candidate>,
+) -> Result<Executed, BlockExecutionError> {
+    let mut state = State::builder().with_database_ref(ledger.view()).with_bundle_update().build();
+    let evm = factory.create_evm(&mut state, plan.env.clone());
+    let mut executor = EthBlockExecutor::new(evm, context(plan), spec, AlloyReceiptBuilder::default());
+    executor.apply_pre_execution_changes()?;
+
+    let blob_gas_max = spec.blobs(timestamp(plan)).map_or(0, |blobs| blobs.max_blob_gas_per_block());
+    let mut blob_gas = 0;
+    let (mut transactions, mut skipped, mut inferences) = (Vec::new(), Vec::new(), Vec::new());
+    let mut blocked = Vec::new();
+    for candidate in candidates {
+        let tx = pool_form(&candidate.tx);
+        let sender = tx.signer();
+        let tx_blob_gas = tx.blob_gas_used().unwrap_or(0);
+        let skip = if transactions.len() >= plan.transactions_max || blob_gas + tx_blob_gas > blob_gas_max {
+            Skip::Full
+        } else if blocked.contains(&sender) {
+            Skip::Blocked
+        } else {
+            match executor.execute_transaction(&tx) {
+                Ok(_) => {
+                    inferences.extend(executor.evm().take_used());
+                    transactions.push(tx);
+                    blob_gas += tx_blob_gas;
+                    continue;
+                }
+                Err(error) => match executor.evm().take_missing() {
+                    Some(request) => Skip::Missing(request),
+                    None => reason(error)?,
+                },
+            }
+        };
+        blocked.push(sender);
+        skipped.push((candidate.hash, skip));
+    }
+    let (evm, result) = executor.finish()?;
+    drop(evm);
+
+    state.merge_transitions(BundleRetention::PlainState);
+    let mut world = ledger.world.clone();
+    world.apply(state.take_bundle(), false);
+    inferences.sort_by_key(|used: &Used| used.id);
+    inferences.dedup_by_key(|used| used.id);
+    Ok(Executed {
+        world,
+        transactions,
+        receipts: result.receipts,
+        inferences,
+        requests: result.requests,
+        gas_used: result.gas_used,
+        blob_gas_used: result.blob_gas_used,
+        skipped,
+    })
+}
+
+fn context(plan: &BlockPlan) -> EthBlockExecutionCtx<'static> {
+    EthBlockExecutionCtx {
+        parent_hash: plan.parent.hash,
+        parent_beacon_block_root: Some(B256::ZERO),
+        ommers: &[],
+        withdrawals: None,
+        extra_data: plan.extra_data.clone(),
+        tx_count_hint: None,
+        slot_number: None,
+    }
+}
+
+fn timestamp(plan: &BlockPlan) -> u64 {
+    plan.env.block_env.timestamp.saturating_to()
+}
+
+/// What a stock executor's refusal means for the pool. Errors that are not the transaction's fault stop the block.
+fn reason(error: BlockExecutionError) -> Result<Skip, BlockExecutionError> {
+    match error {
+        BlockExecutionError::Validation(BlockValidationError::TransactionGasLimitMoreThanAvailableBlockGas {
+            ..
+        }) => Ok(Skip::Full),
+        BlockExecutionError::Validation(BlockValidationError::InvalidTx { error, .. }) => {
+            Ok(Skip::Invalid(error.to_string()))
+        }
+        other => Err(other),
+    }
+}
+
+fn header(spec: &Spec, plan: &BlockPlan, executed: &Executed) -> Header {
+    let block = &plan.env.block_env;
+    let time = timestamp(plan);
+    let number = block.number.saturating_to();
+    let cancun = spec.is_cancun_active_at_timestamp(time);
+    Header {
+        parent_hash: plan.parent.hash,
+        ommers_hash: EMPTY_OMMER_ROOT_HASH,
+        beneficiary: block.beneficiary,
+        state_root: executed.world.root(),
+        transactions_root: calculate_transaction_root(
+            &executed.transactions.iter().map(|tx| tx.inner()).collect::<Vec<_>>(),
+        ),
+        receipts_root: calculate_receipt_root(&executed.receipts),
+        logs_bloom: Block::bloom(&executed.receipts),
+        difficulty: block.difficulty,
+        number,
+        gas_limit: block.gas_limit,
+        gas_used: executed.gas_used,
+        timestamp: time,
+        extra_data: plan.extra_data.clone(),
+        mix_hash: block.prevrandao.unwrap_or_default(),
+        base_fee_per_gas: spec.is_london_active_at_block(number).then_some(block.basefee),
+        withdrawals_root: spec.is_shanghai_active_at_timestamp(time).then_some(EMPTY_ROOT_HASH),
+        blob_gas_used: cancun.then_some(executed.blob_gas_used),
+        excess_blob_gas: cancun.then(|| block.blob_excess_gas_and_price.map_or(0, |blob| blob.excess_blob_gas)),
+        parent_beacon_block_root: cancun.then_some(B256::ZERO),
+        requests_hash: spec.is_prague_active_at_timestamp(time).then(|| executed.requests.requests_hash()),
+        ..Default::default()
+    }
+}

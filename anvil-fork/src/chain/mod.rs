@@ -1,0 +1,20 @@
+//! Blocks, receipts and state.
+
+mod block;
+mod build;
+mod clock;
+mod genesis;
+mod ledger;
+mod spec;
+mod trie;
+mod view;
+mod world;
+
+pub use block::{Block, Transaction, pool_form};
+pub use build::{BlockPlan, Built, Candidate, Skip, build};
+pub use clock::{Clock, TimestampError, wall};
+pub use genesis::{Genesis, GenesisError};
+pub use ledger::{Ledger, Snapshot};
+pub use spec::{Spec, UnknownHardfork};
+pub use view::{StateError, View};
+pub use world::{Account, World};

@@ -1,0 +1,315 @@
+//! The handle that all rooms share. Its callers never see a lock, and who changes the chain goes through [`Node::change`]
+//! or the miner, one at a time.
+
+use crate::{
+    accounts::Accounts,
+    chain::{Block, BlockPlan, Clock, Ledger, Snapshot, Spec, View},
+    inference::Inference,
+    miner::Mining,
+    pool::{Order, Pool, Pooled},
+};
+use alloy_evm::EvmEnv;
+use alloy_primitives::{Address, B256, U256, map::HashSet};
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use revm::context_interface::block::BlobExcessGasAndPrice;
+use std::{collections::BTreeMap, sync::Arc};
+use tokio::sync::{Notify, broadcast};
+
+/// What the command line fixes for the node's whole life.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Order of transactions in a block.
+    pub order: Order,
+    /// Most transactions in a block.
+    pub transactions_max: usize,
+    /// Longest code of a contract, bytes; the fork's where there is none.
+    pub code_size_max: Option<usize>,
+    /// Longest initialisation code, bytes; twice `code_size_max` where there is none.
+    pub initcode_size_max: Option<usize>,
+    /// No limit on the gas of all transactions of a block.
+    pub no_block_gas_limit: bool,
+    /// EIP-7825's limit on the gas of one transaction.
+    pub tx_gas_limit: bool,
+    /// Tip suggested to wallets, wei.
+    pub suggested_tip_wei: u128,
+    /// Whether an EIP-1559 transaction may offer less than the suggested tip.
+    pub slots_in_an_epoch: u64,
+    /// Lowest priority fee checked.
+    pub min_priority_fee: bool,
+    /// Record the calls of each transaction while it is built.
+    pub genesis: crate::chain::Genesis,
+}
+
+/// What changes while the node runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Who gets the fees of the next blocks.
+    pub coinbase: Address,
+    /// Gas limit of the next blocks.
+    pub gas_limit: u64,
+    /// Base fee of the next block only.
+    pub next_base_fee: Option<u64>,
+    /// Randomness of the next block only.
+    pub next_prevrandao: Option<B256>,
+    /// Base fee stays at zero.
+    pub no_base_fee: bool,
+    /// Lowest gas price taken, before London.
+    pub min_gas_price_wei: u128,
+    /// Anybody may send for anybody.
+    pub auto_impersonate: bool,
+    /// Accounts that anybody may send for.
+    pub impersonated: HashSet<Address>,
+    /// Who mines when.
+    pub mining: Mining,
+}
+
+/// The chain and what belongs to its next block.
+#[derive(Debug)]
+pub struct Chain {
+    /// Blocks and state.
+    pub ledger: Ledger,
+    /// Time.
+    pub clock: Clock,
+    /// Rules.
+    pub spec: Arc<Spec>,
+    /// Moments to come back to.
+    pub snapshots: BTreeMap<u64, Snapshot>,
+    /// Number of the next snapshot.
+    pub next_snapshot: u64,
+}
+
+/// The node.
+#[derive(Debug)]
+pub struct Node {
+    /// What the command line fixed.
+    pub config: NodeConfig,
+    /// Accounts whose keys it holds.
+    pub accounts: RwLock<Accounts>,
+    /// Inference.
+    pub inference: Inference,
+    /// Rung when there may be something to mine.
+    pub wake_miner: Notify,
+    chain: RwLock<Chain>,
+    pool: Mutex<Pool>,
+    settings: RwLock<Settings>,
+    changing: Mutex<()>,
+    heads: broadcast::Sender<Arc<Block>>,
+    arrivals: broadcast::Sender<Pooled>,
+    /// Identity of this run, for `anvil_metadata`.
+    pub instance: B256,
+    /// Filters that clients poll.
+    pub filters: crate::rpc::Filters,
+}
+
+/// News kept for slow subscribers.
+const NEWS_MAX: usize = 4_096;
+
+impl Node {
+    /// A node whose chain starts with `genesis`.
+    pub fn new(
+        config: NodeConfig,
+        settings: Settings,
+        accounts: Accounts,
+        inference: Inference,
+        spec: Spec,
+        genesis: Block,
+    ) -> Arc<Self> {
+        let clock = Clock::starting_at(genesis.header.timestamp);
+        let instance = alloy_primitives::keccak256([genesis.hash.as_slice(), &crate::chain::wall().to_be_bytes()].concat());
+        let chain = Chain {
+            ledger: Ledger::starting_with(genesis),
+            clock,
+            spec: Arc::new(spec),
+            snapshots: BTreeMap::new(),
+            next_snapshot: 0,
+        };
+        let node = Arc::new(Self {
+            config,
+            accounts: RwLock::new(accounts),
+            inference,
+            wake_miner: Notify::new(),
+            chain: RwLock::new(chain),
+            pool: Mutex::default(),
+            settings: RwLock::new(settings),
+            changing: Mutex::default(),
+            heads: broadcast::channel(NEWS_MAX).0,
+            arrivals: broadcast::channel(NEWS_MAX).0,
+            instance,
+            filters: Default::default(),
+        });
+        node.announce_head(None);
+        node
+    }
+
+    /// The chain now: a copy that does not move on.
+    pub fn ledger(&self) -> Ledger {
+        self.chain.read().ledger.clone()
+    }
+
+    /// The last block.
+    pub fn head(&self) -> Arc<Block> {
+        self.chain.read().ledger.head().clone()
+    }
+
+    /// The current state.
+    pub fn view(&self) -> View {
+        self.chain.read().ledger.view()
+    }
+
+    /// The rules.
+    pub fn spec(&self) -> Arc<Spec> {
+        self.chain.read().spec.clone()
+    }
+
+    /// The chain's id.
+    pub fn chain_id(&self) -> u64 {
+        self.chain.read().spec.chain_id()
+    }
+
+    /// Reads the chain. `read` must not call the node.
+    pub fn read<T>(&self, read: impl FnOnce(&Chain) -> T) -> T {
+        read(&self.chain.read())
+    }
+
+    /// Changes the chain while no block is being built.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Chain) -> T) -> T {
+        let _alone = self.changing.lock();
+        change(&mut self.chain.write())
+    }
+
+    /// Held by the miner from planning a block to adding it.
+    pub(crate) fn alone(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock()
+    }
+
+    /// For the miner, which holds [`Self::alone`].
+    pub(crate) fn change_alone<T>(&self, _alone: &MutexGuard<'_, ()>, change: impl FnOnce(&mut Chain) -> T) -> T {
+        change(&mut self.chain.write())
+    }
+
+    /// The settings now.
+    pub fn settings(&self) -> Settings {
+        self.settings.read().clone()
+    }
+
+    /// Changes a setting.
+    pub fn set<T>(&self, set: impl FnOnce(&mut Settings) -> T) -> T {
+        set(&mut self.settings.write())
+    }
+
+    /// Uses the pool. `use_pool` must not call the node.
+    pub fn pool<T>(&self, use_pool: impl FnOnce(&mut Pool) -> T) -> T {
+        use_pool(&mut self.pool.lock())
+    }
+
+    /// Whether anybody may send for `address`.
+    pub fn impersonates(&self, address: &Address) -> bool {
+        let settings = self.settings.read();
+        settings.auto_impersonate || settings.impersonated.contains(address)
+    }
+
+    /// New blocks from now on.
+    pub fn heads(&self) -> broadcast::Receiver<Arc<Block>> {
+        self.heads.subscribe()
+    }
+
+    /// New transactions of the pool from now on.
+    pub fn arrivals(&self) -> broadcast::Receiver<Pooled> {
+        self.arrivals.subscribe()
+    }
+
+    pub(crate) fn announce_arrival(&self, pooled: &Pooled) {
+        let _ = self.arrivals.send(pooled.clone());
+    }
+
+    /// Tells everybody that the chain has another head; `block` if it was added just now.
+    pub(crate) fn announce_head(&self, block: Option<Arc<Block>>) {
+        if let Some(block) = block {
+            let _ = self.heads.send(block);
+        }
+        let plan = self.plan();
+        let view = self.view();
+        self.inference.new_head(&plan, view, self.settings.read().mining.interval());
+    }
+
+    /// Nonce of an account in the current state.
+    pub fn nonce(&self, address: Address) -> u64 {
+        self.chain.read().ledger.world.account(&address).map_or(0, |account| account.nonce)
+    }
+
+    /// What the next block will be built with.
+    pub fn plan(&self) -> BlockPlan {
+        let chain = self.chain.read();
+        self.plan_for(&chain)
+    }
+
+    pub(crate) fn plan_for(&self, chain: &Chain) -> BlockPlan {
+        let settings = self.settings.read();
+        let parent = chain.ledger.head().clone();
+        let timestamp = chain.clock.peek();
+        let mut env = self.evm_env(&chain.spec, parent.header.number + 1, timestamp);
+        let block = &mut env.block_env;
+        block.beneficiary = settings.coinbase;
+        block.gas_limit = settings.gas_limit;
+        block.basefee = self.next_base_fee(&parent, &settings);
+        block.prevrandao = Some(settings.next_prevrandao.unwrap_or_else(|| {
+            alloy_primitives::keccak256([parent.hash.as_slice(), &timestamp.to_be_bytes()].concat())
+        }));
+        let blobs = chain.spec.blobs(timestamp);
+        block.blob_excess_gas_and_price = blobs.map(|params| {
+            let excess_blob_gas = parent.header.next_block_excess_blob_gas(params).unwrap_or(0);
+            BlobExcessGasAndPrice { excess_blob_gas, blob_gasprice: params.calc_blob_fee(excess_blob_gas) }
+        });
+        BlockPlan { env, parent, extra_data: Default::default(), transactions_max: self.config.transactions_max }
+    }
+
+    fn next_base_fee(&self, parent: &Block, settings: &Settings) -> u64 {
+        if settings.no_base_fee {
+            return 0;
+        }
+        let params = alloy_eips::eip1559::BaseFeeParams::ethereum();
+        settings.next_base_fee.or_else(|| parent.header.next_block_base_fee(params)).unwrap_or(0)
+    }
+
+    /// The EVM's configuration for a block that has this number and time, with the node's switches.
+    pub fn evm_env(&self, spec: &Spec, number: u64, timestamp: u64) -> EvmEnv {
+        let mut env = spec.evm_env(number, timestamp);
+        let cfg = &mut env.cfg_env;
+        cfg.disable_eip3607 = true;
+        cfg.disable_block_gas_limit = self.config.no_block_gas_limit;
+        cfg.limit_contract_code_size = self.config.code_size_max;
+        cfg.limit_contract_initcode_size =
+            self.config.initcode_size_max.or(self.config.code_size_max.map(|size| size.saturating_mul(2)));
+        if !self.config.tx_gas_limit {
+            cfg.tx_gas_limit_cap = Some(u64::MAX);
+        }
+        env
+    }
+
+    /// The environment in which a mined block was built.
+    pub fn env_of(&self, block: &Block) -> EvmEnv {
+        let header = &block.header;
+        let spec = self.spec();
+        let mut env = self.evm_env(&spec, header.number, header.timestamp);
+        env.block_env.beneficiary = header.beneficiary;
+        env.block_env.gas_limit = header.gas_limit;
+        env.block_env.basefee = header.base_fee_per_gas.unwrap_or(0);
+        env.block_env.difficulty = header.difficulty;
+        env.block_env.prevrandao = Some(header.mix_hash);
+        env.block_env.number = U256::from(header.number);
+        let price = header.excess_blob_gas.zip(spec.blobs(header.timestamp));
+        env.block_env.blob_excess_gas_and_price = price.map(|(excess_blob_gas, params)| BlobExcessGasAndPrice {
+            excess_blob_gas,
+            blob_gasprice: params.calc_blob_fee(excess_blob_gas),
+        });
+        env
+    }
+
+    /// What `pending` transactions a builder would take now, in its order.
+    pub fn candidates(&self) -> Vec<crate::chain::Candidate> {
+        let base_fee = self.plan().env.block_env.basefee;
+        let world = self.chain.read().ledger.world.clone();
+        let nonce = |address| world.account(&address).map_or(0, |account| account.nonce);
+        self.pool.lock().candidates(self.config.order, base_fee, nonce)
+    }
+}

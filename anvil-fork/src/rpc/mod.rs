@@ -1,0 +1,37 @@
+//! JSON-RPC: one table from names to methods, one file a group of methods.
+//!
+//! To add a method, write `async fn name(node: &Arc<Node>, mut args: Args) -> Reply<T>` in its group's file and give it
+//! a line in [`routes`].
+
+mod args;
+mod at;
+mod blocks;
+mod call;
+mod cheats;
+mod debug;
+mod error;
+mod estimate;
+mod evm;
+mod fees;
+mod filters;
+mod inference;
+mod logs;
+mod net;
+mod routes;
+mod send;
+mod server;
+mod shape;
+mod state;
+mod subscribe;
+mod transactions;
+mod txpool;
+mod wallet;
+
+pub use args::Args;
+pub use error::RpcError;
+pub use filters::Filters;
+pub use routes::NAMES;
+pub use server::{ServeError, ServerConfig, ServerHandle, serve};
+
+/// What a method answers.
+pub type Reply<T> = Result<T, RpcError>;

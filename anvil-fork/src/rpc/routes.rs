@@ -1,0 +1,157 @@
+//! The one table from names to methods.
+
+use super::{
+    Args, Reply, RpcError, blocks, call, cheats, debug, estimate, evm, fees, filters, inference, logs, net, send, state,
+    transactions, txpool, wallet,
+};
+use crate::node::Node;
+use serde_json::value::{RawValue, to_raw_value};
+use std::sync::Arc;
+
+macro_rules! routes {
+    ($($($name:literal)|+ => $method:path,)+) => {
+        /// Names of all methods, aliases included.
+        pub const NAMES: &[&str] = &[$($($name,)+)+];
+
+        /// Runs the method with this name.
+        pub(super) async fn dispatch(node: &Arc<Node>, name: &str, args: Args) -> Reply<Box<RawValue>> {
+            match name {
+                $($($name)|+ => Box::pin(async { encode($method(node, args).await?) }).await,)+
+                _ => Err(RpcError::Unsupported(format!("the method {name} does not exist"))),
+            }
+        }
+    };
+}
+
+fn encode<T: serde::Serialize>(answer: T) -> Reply<Box<RawValue>> {
+    to_raw_value(&answer).map_err(|error| RpcError::Internal(error.to_string()))
+}
+
+routes! {
+    "web3_clientVersion" => net::client_version,
+    "web3_sha3" => net::sha3,
+    "net_version" => net::version,
+    "net_listening" => net::listening,
+    "net_peerCount" => net::peer_count,
+    "eth_protocolVersion" => net::protocol_version,
+    "eth_syncing" => net::syncing,
+    "eth_mining" => net::mining,
+    "eth_hashrate" => net::hashrate,
+    "eth_chainId" | "eth_networkId" => net::chain_id,
+    "eth_config" => net::config,
+
+    "eth_blockNumber" => blocks::number,
+    "eth_getBlockByNumber" => blocks::by_number,
+    "eth_getBlockByHash" => blocks::by_hash,
+    "eth_getHeaderByNumber" => blocks::header_by_number,
+    "eth_getHeaderByHash" => blocks::header_by_hash,
+    "eth_getBlockReceipts" => blocks::receipts,
+    "eth_getBlockTransactionCountByNumber" => blocks::count_by_number,
+    "eth_getBlockTransactionCountByHash" => blocks::count_by_hash,
+    "eth_getUncleCountByBlockNumber" | "eth_getUncleCountByBlockHash" => blocks::uncle_count,
+    "eth_getUncleByBlockNumberAndIndex" | "eth_getUncleByBlockHashAndIndex" => blocks::uncle,
+
+    "eth_getTransactionByHash" => transactions::by_hash,
+    "eth_getTransactionByBlockHashAndIndex" => transactions::by_block_and_index,
+    "eth_getTransactionByBlockNumberAndIndex" => transactions::by_block_and_index,
+    "eth_getTransactionBySenderAndNonce" => transactions::by_sender_and_nonce,
+    "eth_getTransactionReceipt" => transactions::receipt,
+    "eth_getRawTransactionByHash" | "debug_getRawTransaction" => transactions::raw,
+    "eth_getRawTransactionByBlockHashAndIndex" | "eth_getRawTransactionByBlockNumberAndIndex"
+        => transactions::raw_by_block_and_index,
+    "eth_pendingTransactions" => transactions::pending,
+
+    "eth_sendTransaction" => send::transaction,
+    "eth_sendRawTransaction" => send::raw,
+    "eth_sendTransactionSync" => send::transaction_sync,
+    "eth_sendRawTransactionSync" => send::raw_sync,
+    "eth_sendUnsignedTransaction" | "eth_sendUnsigned" => send::unsigned,
+    "eth_fillTransaction" => send::fill,
+    "eth_signTransaction" => send::sign,
+
+    "eth_accounts" | "eth_requestAccounts" | "personal_listAccounts" => wallet::accounts,
+    "eth_sign" | "personal_sign" => wallet::sign,
+    "eth_signTypedData_v4" | "eth_signTypedData" | "eth_signTypedData_v3" => wallet::sign_typed_data,
+
+    "eth_getBalance" => state::balance,
+    "eth_getTransactionCount" => state::nonce,
+    "eth_getCode" => state::code,
+    "eth_getStorageAt" => state::storage,
+    "eth_getStorageValues" => state::storage_values,
+    "eth_getAccount" => state::account,
+    "eth_getAccountInfo" => state::account_info,
+    "eth_getProof" => state::proof,
+
+    "eth_call" => call::call,
+    "eth_callMany" => call::call_many,
+    "eth_estimateGas" => estimate::gas,
+    "eth_createAccessList" => estimate::access_list,
+
+    "eth_gasPrice" => fees::gas_price,
+    "eth_maxPriorityFeePerGas" => fees::tip,
+    "eth_blobBaseFee" => fees::blob_base_fee,
+    "eth_baseFee" => fees::base_fee,
+    "eth_feeHistory" => fees::history,
+
+    "eth_getLogs" => logs::get,
+    "eth_newFilter" => filters::new_logs,
+    "eth_newBlockFilter" => filters::new_blocks,
+    "eth_newPendingTransactionFilter" => filters::new_pending,
+    "eth_getFilterChanges" => filters::changes,
+    "eth_getFilterLogs" => filters::logs,
+    "eth_uninstallFilter" => filters::uninstall,
+
+    "evm_mine" | "anvil_mine_one" => evm::mine_one,
+    "anvil_mine" | "hardhat_mine" => evm::mine,
+    "anvil_mine_detailed" | "evm_mine_detailed" => evm::mine_detailed,
+    "evm_setAutomine" | "anvil_setAutomine" | "hardhat_setAutomine" => evm::set_automine,
+    "anvil_getAutomine" | "hardhat_getAutomine" => evm::automine,
+    "evm_setIntervalMining" | "anvil_setIntervalMining" => evm::set_interval,
+    "anvil_getIntervalMining" => evm::interval,
+    "evm_snapshot" | "anvil_snapshot" => evm::snapshot,
+    "evm_revert" | "anvil_revert" => evm::revert,
+    "anvil_rollback" => evm::rollback,
+    "evm_increaseTime" | "anvil_increaseTime" => evm::increase_time,
+    "evm_setTime" | "anvil_setTime" => evm::set_time,
+    "evm_setNextBlockTimestamp" | "anvil_setNextBlockTimestamp" => evm::set_next_timestamp,
+    "anvil_setBlockTimestampInterval" | "evm_setBlockTimestampInterval" => evm::set_timestamp_interval,
+    "anvil_removeBlockTimestampInterval" | "evm_removeBlockTimestampInterval" => evm::remove_timestamp_interval,
+    "evm_setBlockGasLimit" | "anvil_setBlockGasLimit" => evm::set_gas_limit,
+
+    "anvil_setBalance" | "hardhat_setBalance" | "tenderly_setBalance" => cheats::set_balance,
+    "anvil_addBalance" | "hardhat_addBalance" | "tenderly_addBalance" => cheats::add_balance,
+    "anvil_setCode" | "hardhat_setCode" => cheats::set_code,
+    "anvil_setNonce" | "hardhat_setNonce" | "evm_setAccountNonce" => cheats::set_nonce,
+    "anvil_setStorageAt" | "hardhat_setStorageAt" | "tenderly_setStorageAt" => cheats::set_storage,
+    "anvil_setCoinbase" | "hardhat_setCoinbase" => cheats::set_coinbase,
+    "anvil_setChainId" => cheats::set_chain_id,
+    "anvil_setLoggingEnabled" | "hardhat_setLoggingEnabled" | "anvil_setRpcUrl" => cheats::ignored,
+    "anvil_setMinGasPrice" | "hardhat_setMinGasPrice" => cheats::set_min_gas_price,
+    "anvil_setNextBlockBaseFeePerGas" | "hardhat_setNextBlockBaseFeePerGas" => cheats::set_next_base_fee,
+    "hardhat_setPrevRandao" | "anvil_setPrevRandao" => cheats::set_prevrandao,
+    "anvil_impersonateAccount" | "hardhat_impersonateAccount" => cheats::impersonate,
+    "anvil_stopImpersonatingAccount" | "hardhat_stopImpersonatingAccount" => cheats::stop_impersonating,
+    "anvil_autoImpersonateAccount" | "hardhat_autoImpersonateAccount" => cheats::auto_impersonate,
+    "anvil_dropTransaction" | "hardhat_dropTransaction" => cheats::drop_transaction,
+    "anvil_dropAllTransactions" => cheats::drop_all,
+    "anvil_removePoolTransactions" => cheats::drop_of_sender,
+    "anvil_nodeInfo" => cheats::node_info,
+    "anvil_metadata" | "hardhat_metadata" => cheats::metadata,
+
+    "txpool_status" => txpool::status,
+    "txpool_content" => txpool::content,
+    "txpool_contentFrom" => txpool::content_from,
+    "txpool_inspect" => txpool::inspect,
+
+    "debug_traceTransaction" => debug::trace_transaction,
+    "debug_traceCall" => debug::trace_call,
+    "debug_traceBlockByNumber" | "debug_traceBlockByHash" => debug::trace_block,
+    "debug_codeByHash" => debug::code_by_hash,
+    "debug_getRawHeader" => debug::raw_header,
+    "debug_getRawBlock" => debug::raw_block,
+    "debug_getRawReceipts" => debug::raw_receipts,
+
+    "inference_models" => inference::models,
+    "inference_status" => inference::status,
+    "inference_callEnvelope" => inference::call_envelope,
+}
