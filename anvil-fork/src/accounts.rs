@@ -17,7 +17,9 @@ pub const DERIVATION_PATH: &str = "m/44'/60'/0'/0/";
 #[derive(Debug, thiserror::Error)]
 pub enum AccountsError {
     /// A phrase that is no mnemonic, or a path that is none.
-    #[error("mnemonic or derivation path is invalid: {0}; a mnemonic has 12, 15, 18, 21 or 24 words of the BIP-39 list")]
+    #[error(
+        "mnemonic or derivation path is invalid: {0}; a mnemonic has 12, 15, 18, 21 or 24 words of the BIP-39 list"
+    )]
     Mnemonic(String),
 }
 

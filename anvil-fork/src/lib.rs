@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 pub mod accounts;
+pub mod banner;
 pub mod chain;
+pub mod cli;
 pub mod inference;
 pub mod miner;
 pub mod node;

@@ -1,2 +1,36 @@
-//! Foreblock devnet.
-fn main() {}
+//! `foreblock`: flags become a configuration, which makes a node; see `cli`.
+
+use clap::Parser;
+use foreblock::cli::{Command, Config, Flags, NodeFlags, run_node};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    match run(Flags::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(flags: Flags) -> anyhow::Result<()> {
+    let node = match flags.command {
+        None => flags.node,
+        Some(Command::Node(node)) => *node,
+    };
+    log(&node);
+    run_node(Config::new(node)?)
+}
+
+fn log(flags: &NodeFlags) {
+    let default = match (flags.quiet, flags.verbosity) {
+        (true, _) => "off",
+        (_, 0) => "foreblock=info,foreblock_pre_executor=warn,foreblock_engine=warn",
+        (_, 1) => "foreblock=debug,rpc=debug,foreblock_pre_executor=info,foreblock_engine=info",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).init();
+}

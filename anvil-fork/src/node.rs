@@ -24,19 +24,15 @@ pub struct NodeConfig {
     pub transactions_max: usize,
     /// Longest code of a contract, bytes; the fork's where there is none.
     pub code_size_max: Option<usize>,
-    /// Longest initialisation code, bytes; twice `code_size_max` where there is none.
-    pub initcode_size_max: Option<usize>,
     /// No limit on the gas of all transactions of a block.
     pub no_block_gas_limit: bool,
     /// EIP-7825's limit on the gas of one transaction.
     pub tx_gas_limit: bool,
     /// Tip suggested to wallets, wei.
     pub suggested_tip_wei: u128,
-    /// Whether an EIP-1559 transaction may offer less than the suggested tip.
+    /// How far `safe` and `finalized` lie behind the head.
     pub slots_in_an_epoch: u64,
-    /// Lowest priority fee checked.
-    pub min_priority_fee: bool,
-    /// Record the calls of each transaction while it is built.
+    /// The first block, for `anvil_reset`.
     pub genesis: crate::chain::Genesis,
 }
 
@@ -115,7 +111,8 @@ impl Node {
         genesis: Block,
     ) -> Arc<Self> {
         let clock = Clock::starting_at(genesis.header.timestamp);
-        let instance = alloy_primitives::keccak256([genesis.hash.as_slice(), &crate::chain::wall().to_be_bytes()].concat());
+        let instance =
+            alloy_primitives::keccak256([genesis.hash.as_slice(), &crate::chain::wall().to_be_bytes()].concat());
         let chain = Chain {
             ledger: Ledger::starting_with(genesis),
             clock,
@@ -260,7 +257,14 @@ impl Node {
             let excess_blob_gas = parent.header.next_block_excess_blob_gas(params).unwrap_or(0);
             BlobExcessGasAndPrice { excess_blob_gas, blob_gasprice: params.calc_blob_fee(excess_blob_gas) }
         });
-        BlockPlan { env, parent, extra_data: Default::default(), transactions_max: self.config.transactions_max }
+        let start_block_call = Inference::start_block_call(&chain.ledger.view(), &parent);
+        BlockPlan {
+            env,
+            parent,
+            start_block_call,
+            extra_data: Default::default(),
+            transactions_max: self.config.transactions_max,
+        }
     }
 
     fn next_base_fee(&self, parent: &Block, settings: &Settings) -> u64 {
@@ -278,8 +282,7 @@ impl Node {
         cfg.disable_eip3607 = true;
         cfg.disable_block_gas_limit = self.config.no_block_gas_limit;
         cfg.limit_contract_code_size = self.config.code_size_max;
-        cfg.limit_contract_initcode_size =
-            self.config.initcode_size_max.or(self.config.code_size_max.map(|size| size.saturating_mul(2)));
+        cfg.limit_contract_initcode_size = self.config.code_size_max.map(|size| size.saturating_mul(2));
         if !self.config.tx_gas_limit {
             cfg.tx_gas_limit_cap = Some(u64::MAX);
         }

@@ -2,8 +2,7 @@
 
 use super::World;
 use alloy_consensus::{
-    BlockBody, Header, ReceiptEnvelope, Transaction as _, TxEip4844Variant, TxEnvelope,
-    transaction::Recovered,
+    BlockBody, Header, ReceiptEnvelope, Transaction as _, TxEip4844Variant, TxEnvelope, transaction::Recovered,
 };
 use alloy_primitives::{B256, Bloom};
 use foreblock_precompile::{Outcome, RequestId, Used};
@@ -37,10 +36,7 @@ impl Block {
     pub fn consensus(&self) -> alloy_consensus::Block<TxEnvelope> {
         let transactions = self.transactions.iter().map(|tx| tx.inner().clone()).collect();
         let withdrawals = self.header.withdrawals_root.map(|_| Default::default());
-        alloy_consensus::Block::new(
-            self.header.clone(),
-            BlockBody { transactions, ommers: Vec::new(), withdrawals },
-        )
+        alloy_consensus::Block::new(self.header.clone(), BlockBody { transactions, ommers: Vec::new(), withdrawals })
     }
 
     /// Bloom over all logs.

@@ -7,13 +7,13 @@ use alloy_consensus::{
 };
 use alloy_eips::eip7685::Requests;
 use alloy_evm::{
-    EvmEnv, EvmFactory,
-    block::{BlockExecutionError, BlockExecutor, BlockValidationError},
+    Evm, EvmEnv, EvmFactory,
+    block::{BlockExecutionError, BlockExecutor, BlockValidationError, StateDB},
     eth::{EthBlockExecutionCtx, EthBlockExecutor, receipt_builder::AlloyReceiptBuilder},
 };
 use alloy_hardforks::EthereumHardforks;
 use alloy_primitives::{B256, Bytes};
-use foreblock_precompile::{ForeblockEvmFactory, Request, Used};
+use foreblock_precompile::{ForeblockEvmFactory, MODEL_REGISTRY_ADDRESS, Request, Used, price};
 use revm::database::{State, states::bundle_state::BundleRetention};
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ pub struct BlockPlan {
     pub env: EvmEnv,
     /// The block built on.
     pub parent: Arc<Block>,
+    /// Calldata of the system call to `ModelRegistry` that moves the price of inference.
+    pub start_block_call: Bytes,
     /// Extra data of the header.
     pub extra_data: Bytes,
     /// Most transactions to take.
@@ -106,6 +108,7 @@ fn execute(
     let evm = factory.create_evm(&mut state, plan.env.clone());
     let mut executor = EthBlockExecutor::new(evm, context(plan), spec, AlloyReceiptBuilder::default());
     executor.apply_pre_execution_changes()?;
+    start_inference(&mut executor, &plan.start_block_call)?;
 
     let blob_gas_max = spec.blobs(timestamp(plan)).map_or(0, |blobs| blobs.max_blob_gas_per_block());
     let mut blob_gas = 0;
@@ -154,6 +157,19 @@ fn execute(
         blob_gas_used: result.blob_gas_used,
         skipped,
     })
+}
+
+/// The system call of Foreblock, after those of Ethereum. A chain whose registry has no code is left as it is.
+fn start_inference<'a, DB: StateDB + 'a>(
+    executor: &mut impl BlockExecutor<Evm: Evm<DB = DB>>,
+    calldata: &Bytes,
+) -> Result<(), BlockExecutionError> {
+    let evm = executor.evm_mut();
+    let done = evm
+        .transact_system_call(price::SYSTEM_ADDRESS, MODEL_REGISTRY_ADDRESS, calldata.clone())
+        .map_err(|error| BlockExecutionError::msg(format!("system call to ModelRegistry: {error}")))?;
+    evm.db_mut().commit(done.state);
+    Ok(())
 }
 
 fn context(plan: &BlockPlan) -> EthBlockExecutionCtx<'static> {

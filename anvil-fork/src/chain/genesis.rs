@@ -123,10 +123,8 @@ fn system_contracts(spec: &Spec, timestamp: u64) -> Vec<(Address, Bytes)> {
     }
     if spec.is_prague_active_at_timestamp(timestamp) {
         contracts.push((eip2935::HISTORY_STORAGE_ADDRESS, eip2935::HISTORY_STORAGE_CODE.clone()));
-        contracts.push((
-            eip7002::WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS,
-            eip7002::WITHDRAWAL_REQUEST_PREDEPLOY_CODE.clone(),
-        ));
+        contracts
+            .push((eip7002::WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, eip7002::WITHDRAWAL_REQUEST_PREDEPLOY_CODE.clone()));
         contracts.push((
             eip7251::CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS,
             eip7251::CONSOLIDATION_REQUEST_PREDEPLOY_CODE.clone(),

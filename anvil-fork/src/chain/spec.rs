@@ -4,7 +4,10 @@ use alloy_eips::{eip1559::BaseFeeParams, eip7840::BlobParams};
 use alloy_evm::{EvmEnv, eth::spec::EthExecutorSpec, spec_by_timestamp_and_block_number};
 use alloy_hardforks::{EthereumHardfork, EthereumHardforks, ForkCondition};
 use alloy_primitives::{Address, U256};
-use revm::{context::{BlockEnv, CfgEnv}, primitives::hardfork::SpecId};
+use revm::{
+    context::{BlockEnv, CfgEnv},
+    primitives::hardfork::SpecId,
+};
 
 /// A hardfork's name that is not known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,9 +52,7 @@ impl Spec {
         let last = match wanted.as_str() {
             "latest" | "osaka" => LATEST,
             "merge" => EthereumHardfork::Paris,
-            wanted => {
-                NAMES.iter().find(|(name, _)| *name == wanted).ok_or_else(|| UnknownHardfork(name.to_owned()))?.1
-            }
+            wanted => NAMES.iter().find(|(name, _)| *name == wanted).ok_or_else(|| UnknownHardfork(name.to_owned()))?.1,
         };
         Ok(Self::from_genesis_to(chain_id, last))
     }
@@ -127,15 +128,12 @@ impl Spec {
 
 fn at_genesis(fork: EthereumHardfork) -> ForkCondition {
     match fork {
-        EthereumHardfork::Paris => ForkCondition::TTD {
-            activation_block_number: 0,
-            fork_block: Some(0),
-            total_difficulty: U256::ZERO,
-        },
-        EthereumHardfork::Shanghai
-        | EthereumHardfork::Cancun
-        | EthereumHardfork::Prague
-        | EthereumHardfork::Osaka => ForkCondition::Timestamp(0),
+        EthereumHardfork::Paris => {
+            ForkCondition::TTD { activation_block_number: 0, fork_block: Some(0), total_difficulty: U256::ZERO }
+        }
+        EthereumHardfork::Shanghai | EthereumHardfork::Cancun | EthereumHardfork::Prague | EthereumHardfork::Osaka => {
+            ForkCondition::Timestamp(0)
+        }
         _ => ForkCondition::Block(0),
     }
 }

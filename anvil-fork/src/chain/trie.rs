@@ -238,7 +238,8 @@ fn insert<V: TrieValue>(cell: &mut Arc<Cell<V>>, depth: usize, key: B256, value:
             cell.node = extended(path(&key, depth, fork), Node::Branch(children));
         }
         Node::Extension { path: at, child } => {
-            let same = (0..at.len()).take_while(|i| usize::from(at.get_unchecked(*i)) == nibble(&key, depth + i)).count();
+            let same =
+                (0..at.len()).take_while(|i| usize::from(at.get_unchecked(*i)) == nibble(&key, depth + i)).count();
             if same == at.len() {
                 return insert(child, depth + same, key, value);
             }

@@ -2,12 +2,7 @@
 
 use super::{Account, Block, World};
 use alloy_primitives::{Address, B256, U256};
-use revm::{
-    bytecode::Bytecode,
-    context::DBErrorMarker,
-    database_interface::DatabaseRef,
-    state::AccountInfo,
-};
+use revm::{bytecode::Bytecode, context::DBErrorMarker, database_interface::DatabaseRef, state::AccountInfo};
 use std::{fmt, sync::Arc};
 
 /// A state that cannot be read.

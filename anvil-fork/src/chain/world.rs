@@ -160,7 +160,11 @@ impl World {
         }
         for (address, change) in bundle.state {
             let Some(info) = change.info else {
-                if forked { self.put(Account::new(address)) } else { self.remove(&address) }
+                if forked {
+                    self.put(Account::new(address))
+                } else {
+                    self.remove(&address)
+                }
                 continue;
             };
             let known = self.account(&address).cloned();

@@ -4,7 +4,7 @@ use super::Mining;
 use crate::{
     chain::Transaction,
     node::Node,
-    pool::PoolError,
+    pool::{PoolError, Pooled},
 };
 use alloy_consensus::{Transaction as _, TxEnvelope, TxType};
 use alloy_primitives::{B256, U256};
@@ -66,7 +66,7 @@ impl Node {
         let hash = *tx.tx_hash();
         let replaced = self.pool(|pool| pool.add(tx))?;
         let Some(pooled) = self.pool(|pool| pool.get(&hash).cloned()) else { return Ok(hash) };
-        self.inference.submit(&pooled, replaced.map(|old| old.hash));
+        self.scout(&pooled, replaced.map(|old| old.hash));
         self.announce_arrival(&pooled);
         if self.settings().mining.is_auto()
             && let Err(error) = self.mine_ready()
@@ -74,6 +74,21 @@ impl Node {
             tracing::error!(%error, "mining failed");
         }
         Ok(hash)
+    }
+
+    /// Hands a transaction to the pre-executor, with those behind it that it makes executable. One with a gap before it
+    /// waits for the transaction that closes the gap.
+    fn scout(&self, pooled: &Pooled, replaces: Option<B256>) {
+        let (sender, nonce) = (pooled.sender(), self.nonce(pooled.sender()));
+        let following = self.pool(|pool| {
+            if pool.next_nonce(sender, nonce) <= pooled.tx.nonce() {
+                return Vec::new();
+            }
+            pool.following(sender, pooled.tx.nonce())
+        });
+        for (at, next) in following.iter().enumerate() {
+            self.inference.submit(next, replaces.filter(|_| at == 0));
+        }
     }
 
     fn check(&self, tx: &Transaction) -> Result<(), AdmitError> {
@@ -129,8 +144,8 @@ const OSAKA_GAS_CAP: u64 = 1 << 24;
 /// The most that a transaction can take from its sender, wei.
 fn cost(tx: &Transaction) -> U256 {
     let gas = U256::from(tx.gas_limit()).saturating_mul(U256::from(tx.max_fee_per_gas()));
-    let blobs = U256::from(tx.blob_gas_used().unwrap_or(0))
-        .saturating_mul(U256::from(tx.max_fee_per_blob_gas().unwrap_or(0)));
+    let blobs =
+        U256::from(tx.blob_gas_used().unwrap_or(0)).saturating_mul(U256::from(tx.max_fee_per_blob_gas().unwrap_or(0)));
     gas.saturating_add(blobs).saturating_add(tx.value())
 }
 
@@ -152,9 +167,9 @@ fn check_type(tx: &Transaction, spec: SpecId) -> Result<(), AdmitError> {
 }
 
 fn intrinsic_gas(tx: &Transaction, spec: SpecId) -> u64 {
-    let (accounts, slots) = tx.access_list().map_or((0, 0), |list| {
-        (list.0.len() as u64, list.0.iter().map(|item| item.storage_keys.len() as u64).sum())
-    });
+    let (accounts, slots) = tx
+        .access_list()
+        .map_or((0, 0), |list| (list.0.len() as u64, list.0.iter().map(|item| item.storage_keys.len() as u64).sum()));
     let authorizations = tx.authorization_list().map_or(0, |list| list.len() as u64);
     let gas = revm::interpreter::gas::calculate_initial_tx_gas(
         spec,
@@ -163,6 +178,7 @@ fn intrinsic_gas(tx: &Transaction, spec: SpecId) -> u64 {
         accounts,
         slots,
         authorizations,
+        None,
     );
     gas.initial_total_gas().max(gas.floor_gas())
 }

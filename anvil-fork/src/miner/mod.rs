@@ -123,7 +123,7 @@ impl Node {
     fn clear_included(&self, block: &Block) {
         for (index, tx) in block.transactions.iter().enumerate() {
             self.pool(|pool| pool.remove(tx.tx_hash()));
-            self.inference.included(*tx.tx_hash(), block.gas_used(index));
+            self.inference.included(tx, block.gas_used(index));
         }
         let stale: Vec<B256> = self.pool(|pool| {
             let nonce = |tx: &crate::chain::Transaction| block.world.account(&tx.signer()).map_or(0, |a| a.nonce);

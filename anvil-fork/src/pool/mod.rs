@@ -117,7 +117,9 @@ impl Pool {
     pub fn remove_sender(&mut self, sender: Address) -> Vec<B256> {
         let queue = self.by_sender.remove(&sender).unwrap_or_default();
         let hashes: Vec<B256> = queue.into_values().map(|pooled| pooled.hash).collect();
-        hashes.iter().for_each(|hash| drop(self.by_hash.remove(hash)));
+        hashes.iter().for_each(|hash| {
+            self.by_hash.remove(hash);
+        });
         hashes
     }
 
@@ -125,7 +127,9 @@ impl Pool {
     pub fn prune(&mut self, sender: Address, nonce: u64) -> Vec<B256> {
         let Some(queue) = self.by_sender.get(&sender) else { return Vec::new() };
         let stale: Vec<B256> = queue.range(..nonce).map(|(_, pooled)| pooled.hash).collect();
-        stale.iter().for_each(|hash| drop(self.remove(hash)));
+        stale.iter().for_each(|hash| {
+            self.remove(hash);
+        });
         stale
     }
 
@@ -154,6 +158,13 @@ impl Pool {
             queue.range(nonce..).zip(nonce..).take_while(|((found, _), wanted)| *found == wanted).count()
         });
         nonce + following as u64
+    }
+
+    /// The sender's transactions from `nonce` on, up to the first gap.
+    pub fn following(&self, sender: Address, nonce: u64) -> Vec<Pooled> {
+        let queue = self.by_sender.get(&sender);
+        let from = queue.into_iter().flat_map(|queue| queue.range(nonce..)).zip(nonce..);
+        from.take_while(|((found, _), wanted)| *found == wanted).map(|((_, pooled), _)| pooled.clone()).collect()
     }
 
     /// Transactions that can be executed one after the other, and those behind a gap; in the order of senders and nonces.

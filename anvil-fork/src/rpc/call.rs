@@ -10,8 +10,7 @@ use alloy_evm::{
 };
 use alloy_primitives::{Bytes, TxKind, U256};
 use alloy_rpc_types_eth::{
-    BlockOverrides, Bundle, EthCallResponse, StateContext, TransactionRequest,
-    state::StateOverride,
+    BlockOverrides, Bundle, EthCallResponse, StateContext, TransactionRequest, state::StateOverride,
 };
 use revm::{
     Database,
@@ -156,7 +155,6 @@ pub(super) fn is_payment(call: &mut Call) -> Reply<bool> {
     let TxKind::Call(to) = call.tx.kind else { return Ok(false) };
     let plain = call.tx.data.is_empty() && call.tx.access_list.0.is_empty() && call.tx.authorization_list.is_empty();
     let code = call.db.basic(to)?.is_some_and(|account| !account.is_empty_code_hash());
-    let precompile = to.into_word() < U256::from(0x1_0000).into();
+    let precompile = U256::from_be_slice(to.as_slice()) < U256::from(0x1_0000);
     Ok(plain && !code && !precompile)
 }
-

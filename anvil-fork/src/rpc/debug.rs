@@ -8,9 +8,7 @@ use crate::{node::Node, trace};
 use alloy_eips::{BlockId, Encodable2718};
 use alloy_primitives::{B256, Bytes};
 use alloy_rpc_types_eth::TransactionRequest;
-use alloy_rpc_types_trace::geth::{
-    GethDebugTracingCallOptions, GethDebugTracingOptions, GethTrace, TraceResult,
-};
+use alloy_rpc_types_trace::geth::{GethDebugTracingCallOptions, GethDebugTracingOptions, GethTrace, TraceResult};
 use std::sync::Arc;
 
 pub(super) async fn trace_transaction(node: &Arc<Node>, mut args: Args) -> Reply<GethTrace> {

@@ -1,6 +1,9 @@
 //! Errors of JSON-RPC, with the codes and messages of geth and anvil where clients match on them.
 
-use crate::{chain::StateError, miner::{AdmitError, MineError}};
+use crate::{
+    chain::StateError,
+    miner::{AdmitError, MineError},
+};
 use alloy_primitives::{Bytes, hex};
 use jsonrpsee::types::ErrorObjectOwned;
 

@@ -8,7 +8,10 @@ use crate::node::Node;
 use alloy_evm::{Evm, EvmFactory};
 use alloy_primitives::{U64, U256};
 use alloy_rpc_types_eth::{AccessListResult, TransactionRequest};
-use revm::{Database, context::result::{ExecutionResult, HaltReason}};
+use revm::{
+    Database,
+    context::result::{ExecutionResult, HaltReason},
+};
 use revm_inspectors::access_list::AccessListInspector;
 use std::sync::Arc;
 

@@ -17,10 +17,7 @@ const MINE_MAX: u64 = 1_000_000;
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum MineOptions {
-    Options {
-        timestamp: Option<serde_json::Value>,
-        blocks: Option<u64>,
-    },
+    Options { timestamp: Option<serde_json::Value>, blocks: Option<u64> },
     Timestamp(serde_json::Value),
 }
 

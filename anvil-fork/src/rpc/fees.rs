@@ -66,7 +66,8 @@ pub(super) async fn history(node: &Arc<Node>, mut args: Args) -> Reply<FeeHistor
     }
     let next_base_fee = newest.header.next_block_base_fee(spec.base_fees()).unwrap_or(0);
     history.base_fee_per_gas.push(u128::from(next_base_fee));
-    let next_blob_fee = spec.blobs(newest.header.timestamp).and_then(|params| newest.header.next_block_blob_fee(params));
+    let next_blob_fee =
+        spec.blobs(newest.header.timestamp).and_then(|params| newest.header.next_block_blob_fee(params));
     history.base_fee_per_blob_gas.push(next_blob_fee.unwrap_or(0));
     history.reward = (!percentiles.is_empty()).then_some(rewards);
     Ok(history)

@@ -5,7 +5,6 @@ use crate::{
     chain::{Block, Ledger},
     node::Node,
 };
-use alloy_consensus::TxReceipt;
 use alloy_eips::{BlockId, BlockNumberOrTag};
 use alloy_rpc_types_eth::{Filter, FilterBlockOption, Log};
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! The one table from names to methods.
 
 use super::{
-    Args, Reply, RpcError, blocks, call, cheats, debug, estimate, evm, fees, filters, inference, logs, net, send, state,
-    transactions, txpool, wallet,
+    Args, Reply, RpcError, blocks, call, cheats, debug, estimate, evm, fees, filters, inference, logs, net, send,
+    state, transactions, txpool, wallet,
 };
 use crate::node::Node;
 use serde_json::value::{RawValue, to_raw_value};

@@ -8,7 +8,11 @@ use jsonrpsee::{
     server::{BatchRequestConfig, IdProvider, Server},
     types::{ErrorObjectOwned, SubscriptionId},
 };
-use std::{net::SocketAddr, sync::Arc, sync::atomic::{AtomicU64, Ordering}};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    sync::atomic::{AtomicU64, Ordering},
+};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 pub use jsonrpsee::server::ServerHandle;
@@ -58,10 +62,7 @@ pub enum ServeError {
 }
 
 /// Starts listening; the addresses, with the ports that were free where 0 was asked for.
-pub async fn serve(
-    node: Arc<Node>,
-    config: &ServerConfig,
-) -> Result<(Vec<ServerHandle>, Vec<SocketAddr>), ServeError> {
+pub async fn serve(node: Arc<Node>, config: &ServerConfig) -> Result<(Vec<ServerHandle>, Vec<SocketAddr>), ServeError> {
     let module = module(node);
     let (mut handles, mut addresses) = (Vec::new(), Vec::new());
     for address in &config.addresses {

@@ -6,7 +6,10 @@ use alloy_rpc_types_eth::{
     Filter,
     pubsub::{Params, SubscriptionKind},
 };
-use jsonrpsee::{RpcModule, SubscriptionMessage, core::server::PendingSubscriptionSink, core::server::SubscriptionSink, types::ErrorObjectOwned};
+use jsonrpsee::{
+    RpcModule, SubscriptionMessage, core::server::PendingSubscriptionSink, core::server::SubscriptionSink,
+    types::ErrorObjectOwned,
+};
 use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::broadcast::{Receiver, error::RecvError};

@@ -33,9 +33,7 @@ pub(super) async fn by_sender_and_nonce(node: &Arc<Node>, mut args: Args) -> Rep
     }
     let ledger = node.ledger();
     let mut blocks = ledger.blocks().rev();
-    Ok(blocks.find_map(|block| {
-        block.transactions.iter().position(is_it).map(|index| shape::transaction(block, index))
-    }))
+    Ok(blocks.find_map(|block| block.transactions.iter().position(is_it).map(|index| shape::transaction(block, index))))
 }
 
 pub(super) async fn receipt(node: &Arc<Node>, mut args: Args) -> Reply<Option<TransactionReceipt>> {

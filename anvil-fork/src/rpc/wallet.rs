@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 pub(super) async fn accounts(node: &Arc<Node>, _: Args) -> Reply<Vec<Address>> {
     let mut accounts = node.accounts.read().addresses().to_vec();
-    accounts.extend(node.settings().impersonated.iter().copied().filter(|address| !accounts.contains(address)).collect::<Vec<_>>());
+    accounts.extend(
+        node.settings().impersonated.iter().copied().filter(|address| !accounts.contains(address)).collect::<Vec<_>>(),
+    );
     Ok(accounts)
 }
 

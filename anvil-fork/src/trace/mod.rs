@@ -8,7 +8,7 @@ use crate::{
 };
 use alloy_evm::{Evm, EvmEnv, EvmFactory, FromRecoveredTx};
 use alloy_rpc_types_trace::geth::{GethDebugTracingOptions, GethTrace};
-use foreblock_precompile::ForeblockEvmFactory;
+use foreblock_precompile::{ForeblockEvmFactory, MODEL_REGISTRY_ADDRESS, price};
 use revm::{DatabaseCommit, context::TxEnv, database::CacheDB};
 use revm_inspectors::tracing::{DebugInspector, TransactionContext};
 
@@ -29,12 +29,22 @@ fn state_before(
         .apply_blockhashes_contract_call(block.header.parent_hash, &mut evm)
         .and_then(|()| system.apply_beacon_root_contract_call(block.header.parent_beacon_block_root, &mut evm))
         .map_err(|error| failed(&error))?;
+    let calldata = crate::inference::Inference::start_block_call(&ledger.view_before(block), parent_of(ledger, block)?);
+    let done = evm
+        .transact_system_call(price::SYSTEM_ADDRESS, MODEL_REGISTRY_ADDRESS, calldata)
+        .map_err(|error| failed(&error))?;
+    evm.db_mut().commit(done.state);
     for tx in &block.transactions[..index] {
         let env = TxEnv::from_recovered_tx(tx.inner(), tx.signer());
         evm.transact_commit(env).map_err(|error| failed(&error))?;
     }
     drop(evm);
     Ok((db, env))
+}
+
+fn parent_of<'a>(ledger: &'a Ledger, block: &Block) -> Result<&'a Block, RpcError> {
+    let parent = block.header.number.checked_sub(1).and_then(|number| ledger.block(number));
+    parent.map(AsRef::as_ref).ok_or_else(|| RpcError::NotFound("the block's parent is not kept".to_owned()))
 }
 
 /// Geth's trace of a mined transaction.

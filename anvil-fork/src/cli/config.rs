@@ -1,0 +1,202 @@
+//! From flags to a validated configuration: the only place that makes the node's parts.
+
+use super::flags::NodeFlags;
+use crate::{
+    accounts::{Accounts, AccountsError, wei},
+    chain::{Genesis, GenesisError, Spec, UnknownHardfork, wall},
+    inference::Inference,
+    miner::Mining,
+    node::{Node, NodeConfig, Settings},
+    rpc::ServerConfig,
+};
+use alloy_primitives::{Address, B256, U256};
+use foreblock_engine::{
+    Catalog, Engine, Kind, ModelDir,
+    engine::Config as EngineConfig,
+    model_dir::{DirError, data_dir},
+};
+use foreblock_pre_executor::{Config as PreExecutorConfig, StartError};
+use foreblock_precompile::{AddressError, check_address};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+/// Chain id of devnets.
+const CHAIN_ID: u64 = 31_337;
+/// Gas limit of a block, as anvil.
+const GAS_LIMIT: u64 = 30_000_000;
+/// Base fee of the first block, wei, as anvil.
+const BASE_FEE_WEI: u64 = 1_000_000_000;
+/// Tip suggested, wei, as anvil.
+const TIP_WEI: u128 = 1_000_000_000;
+/// Gas price suggested before London, wei, as anvil.
+const GAS_PRICE_WEI: u128 = 2_000_000_000;
+
+/// Flags that do not make a node.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Accounts.
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
+    /// Rules.
+    #[error(transparent)]
+    Hardfork(#[from] UnknownHardfork),
+    /// Genesis.
+    #[error(transparent)]
+    Genesis(#[from] GenesisError),
+    /// A genesis file that cannot be read.
+    #[error("genesis file {0}: {1}")]
+    GenesisFile(PathBuf, String),
+    /// Models.
+    #[error(transparent)]
+    Models(#[from] DirError),
+    /// The precompile.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// Workers.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// A node's configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How it listens.
+    pub server: ServerConfig,
+    /// Accounts.
+    pub accounts: Accounts,
+    /// Where the chain is loaded from, if the file is there.
+    pub load_state: Option<PathBuf>,
+    /// Whether it is an error if there is no such file.
+    pub load_state_required: bool,
+    /// Where the chain is written.
+    pub dump_state: Option<PathBuf>,
+    /// How often, beside at the end.
+    pub dump_interval: Option<Duration>,
+    /// Where accounts and keys are written.
+    pub config_out: Option<PathBuf>,
+    flags: NodeFlags,
+    spec: Spec,
+    engine: EngineConfig,
+    data_dir: PathBuf,
+}
+
+impl Config {
+    /// Checks what the user typed.
+    pub fn new(flags: NodeFlags) -> Result<Self, ConfigError> {
+        let accounts = Accounts::from_mnemonic(&flags.mnemonic, &flags.derivation_path, flags.accounts)?;
+        let spec = Spec::up_to(flags.chain_id.unwrap_or(CHAIN_ID), &flags.hardfork)?;
+        check_address(flags.precompile, spec.evm_spec(flags.number, wall()))?;
+        let mut engine = EngineConfig::default();
+        engine.kind = if flags.engine == "ort" { Kind::Ort } else { Kind::Exact };
+        engine.threads = flags.inference_threads.unwrap_or(engine.threads).max(1);
+        Ok(Self {
+            server: server(&flags),
+            accounts,
+            load_state: flags.state.clone().or_else(|| flags.load_state.clone()),
+            load_state_required: flags.load_state.is_some(),
+            dump_state: flags.state.clone().or_else(|| flags.dump_state.clone()),
+            dump_interval: flags.state_interval.map(Duration::from_secs),
+            config_out: flags.config_out.clone(),
+            data_dir: data_dir(flags.data_dir.as_deref())?,
+            flags,
+            spec,
+            engine,
+        })
+    }
+
+    /// Makes the node.
+    pub fn start(&self) -> Result<Arc<Node>, ConfigError> {
+        let catalog = Catalog::new(Some(ModelDir::new(&self.data_dir)));
+        let (models, broken) = catalog.list()?;
+        for error in broken {
+            tracing::warn!(%error, "a model is left out");
+        }
+        let genesis = self.genesis(Inference::slots(&models));
+        let block = genesis.block(&self.spec)?;
+        let pre_executor = PreExecutorConfig {
+            // Two nodes cannot share a store, so only who names a folder gets one on disk.
+            data_dir: self.flags.data_dir.as_ref().map(|_| self.data_dir.clone()),
+            address: self.flags.precompile,
+            ..Default::default()
+        };
+        let patience = Duration::from_secs(self.flags.call_timeout);
+        let engine = Engine::new(catalog, self.engine.clone());
+        let inference = Inference::start(engine, models, pre_executor, patience)?;
+        let settings = self.settings(&genesis);
+        let config = self.node_config(genesis);
+        Ok(Node::new(config, settings, self.accounts.clone(), inference, self.spec.clone(), block))
+    }
+
+    /// The rules.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// What the user typed.
+    pub fn flags(&self) -> &NodeFlags {
+        &self.flags
+    }
+
+    fn genesis(&self, models: Vec<(B256, foreblock_precompile::ModelSlot)>) -> Genesis {
+        let flags = &self.flags;
+        let balance = wei(flags.balance);
+        Genesis {
+            number: flags.number,
+            timestamp: flags.timestamp.unwrap_or_else(wall),
+            gas_limit: flags.gas_limit.unwrap_or(GAS_LIMIT),
+            base_fee: flags.block_base_fee_per_gas.unwrap_or(BASE_FEE_WEI),
+            coinbase: Address::ZERO,
+            funded: self.accounts.addresses().iter().map(|address| (*address, balance)).collect(),
+            alloc: Vec::new(),
+            difficulty: U256::ZERO,
+            extra_data: Default::default(),
+            mix_hash: B256::ZERO,
+            nonce: 0,
+            precompile: flags.precompile,
+            models,
+        }
+    }
+
+    fn settings(&self, genesis: &Genesis) -> Settings {
+        let flags = &self.flags;
+        Settings {
+            coinbase: genesis.coinbase,
+            gas_limit: genesis.gas_limit,
+            next_base_fee: None,
+            next_prevrandao: None,
+            no_base_fee: flags.block_base_fee_per_gas == Some(0),
+            min_gas_price_wei: flags.gas_price.unwrap_or(GAS_PRICE_WEI),
+            auto_impersonate: flags.auto_impersonate,
+            impersonated: Default::default(),
+            mining: match (flags.no_mining, flags.mixed_mining, flags.block_time) {
+                (true, ..) => Mining::Manual,
+                (_, true, Some(time)) => Mining::Mixed(time),
+                (_, _, Some(time)) => Mining::Interval(time),
+                (_, _, None) => Mining::Auto,
+            },
+        }
+    }
+
+    fn node_config(&self, genesis: Genesis) -> NodeConfig {
+        let flags = &self.flags;
+        NodeConfig {
+            order: flags.order,
+            transactions_max: flags.max_transactions.unwrap_or(usize::MAX),
+            code_size_max: if flags.disable_code_size_limit { Some(usize::MAX) } else { flags.code_size_limit },
+            no_block_gas_limit: flags.disable_block_gas_limit,
+            tx_gas_limit: flags.enable_tx_gas_limit,
+            suggested_tip_wei: if flags.disable_min_priority_fee { 0 } else { TIP_WEI },
+            slots_in_an_epoch: flags.slots_in_an_epoch,
+            genesis,
+        }
+    }
+}
+
+fn server(flags: &NodeFlags) -> ServerConfig {
+    let defaults = ServerConfig::default();
+    ServerConfig {
+        addresses: flags.host.iter().map(|host| SocketAddr::new(*host, flags.port)).collect(),
+        allow_origin: (!flags.no_cors).then(|| flags.allow_origin.clone()),
+        request_bytes_max: if flags.no_request_size_limit { u32::MAX } else { defaults.request_bytes_max },
+        ..defaults
+    }
+}

@@ -1,0 +1,202 @@
+//! What the user typed: plain data, with anvil's names and defaults.
+
+use crate::{accounts, pool::Order};
+use clap::{Args, Parser, Subcommand};
+use std::{net::IpAddr, path::PathBuf};
+
+/// An Ethereum devnet whose contracts use machine-learning models in the same transaction.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "foreblock", version, about, args_conflicts_with_subcommands = true)]
+pub struct Flags {
+    /// What to do; starts a node where nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The node's flags.
+    #[command(flatten)]
+    pub node: NodeFlags,
+}
+
+/// What else there is to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Start a node; the same as without a command.
+    Node(Box<NodeFlags>),
+}
+
+/// Flags of a node.
+#[derive(Args, Clone, Debug)]
+pub struct NodeFlags {
+    /// Number of dev accounts
+    #[arg(long, short, default_value_t = 10, value_name = "NUM")]
+    pub accounts: u32,
+    /// Balance of each dev account, in Ether
+    #[arg(long, default_value_t = 10_000, value_name = "NUM")]
+    pub balance: u64,
+    /// BIP-39 phrase that the accounts are made from
+    #[arg(long, short, default_value = accounts::TEST_MNEMONIC, hide_default_value = true)]
+    pub mnemonic: String,
+    /// Derivation path of the accounts, without the account's number
+    #[arg(long, default_value = accounts::DERIVATION_PATH)]
+    pub derivation_path: String,
+
+    /// Port to listen on; 0 takes a free one
+    #[arg(
+        long,
+        short,
+        default_value_t = 8545,
+        env = "FOREBLOCK_PORT",
+        value_name = "NUM",
+        help_heading = "Server options"
+    )]
+    pub port: u16,
+    /// Addresses to listen on
+    #[arg(
+        long,
+        default_value = "127.0.0.1",
+        env = "ANVIL_IP_ADDR",
+        value_name = "IP_ADDR",
+        value_delimiter = ',',
+        help_heading = "Server options"
+    )]
+    pub host: Vec<IpAddr>,
+    /// Origins that browsers may call from
+    #[arg(long, default_value = "*", help_heading = "Server options")]
+    pub allow_origin: String,
+    /// No CORS headers
+    #[arg(long, conflicts_with = "allow_origin", help_heading = "Server options")]
+    pub no_cors: bool,
+    /// Take requests of any length; 16 MiB otherwise
+    #[arg(long, help_heading = "Server options")]
+    pub no_request_size_limit: bool,
+
+    /// Seconds between blocks; without it each transaction is mined at once
+    #[arg(long, short, visible_alias = "blockTime", value_name = "SECONDS", value_parser = seconds, conflicts_with = "no_mining", help_heading = "Mining")]
+    pub block_time: Option<std::time::Duration>,
+    /// Mine at once and on the interval of --block-time
+    #[arg(long, requires = "block_time", help_heading = "Mining")]
+    pub mixed_mining: bool,
+    /// Mine only when asked
+    #[arg(long, visible_alias = "no-mine", help_heading = "Mining")]
+    pub no_mining: bool,
+    /// Order of transactions in a block: fees or fifo
+    #[arg(long, default_value = "fees", help_heading = "Mining")]
+    pub order: Order,
+    /// Most transactions in a block
+    #[arg(long, help_heading = "Mining")]
+    pub max_transactions: Option<usize>,
+    /// Slots in an epoch: how far `safe` and `finalized` lie behind
+    #[arg(long, default_value_t = 32, help_heading = "Mining")]
+    pub slots_in_an_epoch: u64,
+
+    /// The chain's id
+    #[arg(long, visible_alias = "chain", value_name = "CHAIN_ID", help_heading = "Environment")]
+    pub chain_id: Option<u64>,
+    /// Rules of this hardfork, from the first block on
+    #[arg(long, default_value = "latest", help_heading = "Environment")]
+    pub hardfork: String,
+    /// Gas limit of a block
+    #[arg(long, alias = "block-gas-limit", help_heading = "Environment")]
+    pub gas_limit: Option<u64>,
+    /// No limit on the gas of a block
+    #[arg(long, visible_alias = "no-gas-limit", conflicts_with = "gas_limit", help_heading = "Environment")]
+    pub disable_block_gas_limit: bool,
+    /// Apply EIP-7825: no transaction above 16,777,216 gas
+    #[arg(long, visible_alias = "tx-gas-limit", help_heading = "Environment")]
+    pub enable_tx_gas_limit: bool,
+    /// Gas price suggested before London, wei
+    #[arg(long, help_heading = "Environment")]
+    pub gas_price: Option<u128>,
+    /// Base fee of the first block, wei
+    #[arg(long, visible_alias = "base-fee", value_name = "FEE", help_heading = "Environment")]
+    pub block_base_fee_per_gas: Option<u64>,
+    /// Suggest no tip
+    #[arg(long, visible_alias = "no-priority-fee", help_heading = "Environment")]
+    pub disable_min_priority_fee: bool,
+    /// Longest code of a contract, bytes
+    #[arg(long, value_name = "BYTES", help_heading = "Environment")]
+    pub code_size_limit: Option<usize>,
+    /// No limit on the code of a contract
+    #[arg(
+        long,
+        visible_alias = "no-code-size-limit",
+        conflicts_with = "code_size_limit",
+        help_heading = "Environment"
+    )]
+    pub disable_code_size_limit: bool,
+    /// Anybody may send for anybody
+    #[arg(long, visible_alias = "auto-unlock", help_heading = "Environment")]
+    pub auto_impersonate: bool,
+    /// Time of the first block, unix seconds
+    #[arg(long, value_name = "NUM", help_heading = "Environment")]
+    pub timestamp: Option<u64>,
+    /// Number of the first block
+    #[arg(long, value_name = "NUM", default_value_t = 0, help_heading = "Environment")]
+    pub number: u64,
+    /// Genesis file in geth's format
+    #[arg(long, value_name = "PATH", help_heading = "Environment")]
+    pub init: Option<PathBuf>,
+
+    /// Load the chain from this file if it is there, and write it there at the end
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["load_state", "dump_state"], help_heading = "State")]
+    pub state: Option<PathBuf>,
+    /// Load the chain from this file
+    #[arg(long, value_name = "PATH", help_heading = "State")]
+    pub load_state: Option<PathBuf>,
+    /// Write the chain to this file at the end
+    #[arg(long, value_name = "PATH", help_heading = "State")]
+    pub dump_state: Option<PathBuf>,
+    /// Seconds between writes of the chain
+    #[arg(long, short, value_name = "SECONDS", help_heading = "State")]
+    pub state_interval: Option<u64>,
+    /// Write accounts and keys to this file, as JSON
+    #[arg(long, value_name = "FILE", help_heading = "State")]
+    pub config_out: Option<PathBuf>,
+
+    /// Where models and outcomes are kept; outcomes stay in memory where this is not given
+    #[arg(long, env = "FOREBLOCK_DATA_DIR", value_name = "PATH", help_heading = "Inference")]
+    pub data_dir: Option<PathBuf>,
+    /// What computes: exact (built in) or ort (ONNX Runtime)
+    #[arg(long, default_value = "exact", value_parser = ["exact", "ort"], help_heading = "Inference")]
+    pub engine: String,
+    /// Threads of one model run; all cores where it is not given
+    #[arg(long, value_name = "NUM", help_heading = "Inference")]
+    pub inference_threads: Option<usize>,
+    /// Where the precompile stands; must end in 0F
+    #[arg(long, value_name = "ADDRESS", default_value_t = foreblock_precompile::PRECOMPILE_ADDRESS, help_heading = "Inference")]
+    pub precompile: alloy_primitives::Address,
+    /// Longest that eth_call and eth_estimateGas wait for models, seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, help_heading = "Inference")]
+    pub call_timeout: u64,
+
+    /// More in the log: -v, -vv
+    #[arg(long, short, action = clap::ArgAction::Count, help_heading = "Display options")]
+    pub verbosity: u8,
+    /// No banner and no log
+    #[arg(long, short, alias = "silent", help_heading = "Display options")]
+    pub quiet: bool,
+}
+
+fn seconds(text: &str) -> Result<std::time::Duration, String> {
+    let expected = || format!("`{text}` is no time: expected seconds above 0, such as 12 or 0.5");
+    let seconds: f64 = text.parse().map_err(|_| expected())?;
+    let time = std::time::Duration::try_from_secs_f64(seconds).map_err(|_| expected())?;
+    if time.is_zero() { Err(expected()) } else { Ok(time) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_are_consistent_and_have_anvils_defaults() {
+        Flags::command().debug_assert();
+        let flags = Flags::parse_from(["foreblock"]).node;
+        assert_eq!((flags.port, flags.accounts, flags.balance), (8545, 10, 10_000));
+        assert_eq!(flags.host, [IpAddr::from([127, 0, 0, 1])]);
+        let flags = Flags::parse_from(["foreblock", "--block-time", "0.5", "--mixed-mining"]).node;
+        assert_eq!(flags.block_time, Some(std::time::Duration::from_millis(500)));
+        assert!(Flags::try_parse_from(["foreblock", "--block-time", "0"]).is_err());
+        assert!(Flags::try_parse_from(["foreblock", "--block-time", "1", "--no-mining"]).is_err());
+    }
+}

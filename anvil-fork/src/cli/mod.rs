@@ -1,0 +1,9 @@
+//! The command line: what was typed becomes a validated configuration, which makes the parts.
+
+mod config;
+mod flags;
+mod node;
+
+pub use config::{Config, ConfigError};
+pub use flags::{Command, Flags, NodeFlags};
+pub use node::run as run_node;
