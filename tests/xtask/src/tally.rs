@@ -41,6 +41,20 @@ impl Tally {
         Self::default()
     }
 
+    /// Reads one of the closing lines of Node.js's test runner: `# pass 5`, `# fail 0`, `# cancelled 0`, `# skipped 1`.
+    pub(crate) fn from_node(line: &str) -> Self {
+        let Some((name, count)) = line.strip_prefix("# ").and_then(|rest| rest.split_once(' ')) else {
+            return Self::default();
+        };
+        let Ok(count) = count.parse() else { return Self::default() };
+        match name {
+            "pass" => Self { passed: count, ..Self::default() },
+            "fail" | "cancelled" => Self { failed: count, ..Self::default() },
+            "skipped" | "todo" => Self { skipped: count, ..Self::default() },
+            _ => Self::default(),
+        }
+    }
+
     /// Takes the number before each of the words `passed`, `failed` and `skipped_word`.
     fn from_words(line: &str, skipped_word: &str) -> Self {
         let words: Vec<&str> = line.split([' ', ';', ',']).filter(|word| !word.is_empty()).collect();
@@ -108,6 +122,22 @@ mod tests {
         ];
         for (line, expected) in cases {
             assert_eq!(Tally::from_forge(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn node_lines() {
+        let cases = [
+            ("# pass 5", tally(5, 0, 0)),
+            ("# fail 2", tally(0, 2, 0)),
+            ("# cancelled 1", tally(0, 1, 0)),
+            ("# skipped 3", tally(0, 0, 3)),
+            ("# tests 10", tally(0, 0, 0)),
+            ("# Subtest: pass 5 times", tally(0, 0, 0)),
+            ("ok 1 - pass 5", tally(0, 0, 0)),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(Tally::from_node(line), expected, "{line}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test of the repository, and one honest closing line.
 
+use std::env;
 use std::path::Path;
 use std::process::Command;
 
@@ -29,6 +30,8 @@ enum Part {
     Rust,
     /// `forge test` in the Solidity package and in each example.
     Solidity,
+    /// The npm packages for TypeScript and JavaScript.
+    Javascript,
     /// The contracts that are checked in as bytes are what the sources compile to.
     Artifacts,
 }
@@ -41,6 +44,7 @@ pub(crate) fn test(workspace: &Workspace, args: &Args) -> anyhow::Result<bool> {
         total += match part {
             Part::Rust => rust(workspace, &tools, &args.runner_args)?,
             Part::Solidity => solidity(workspace, &tools, &args.runner_args)?,
+            Part::Javascript => javascript(workspace, &tools, &args.runner_args)?,
             Part::Artifacts => artifacts(workspace, &tools)?,
         };
     }
@@ -76,9 +80,26 @@ fn solidity(workspace: &Workspace, tools: &Tools, runner_args: &[String]) -> any
 fn forge(project: &Path, tools: &Tools, runner_args: &[String]) -> anyhow::Result<Tally> {
     let mut forge = Command::new(tools.foundry("forge"));
     forge.arg("test").arg("--root").arg(project).args(runner_args).current_dir(project).envs(tools.env());
+    // Gas that differs from the snapshots fails; CI fuzzes longer.
+    forge.env("FORGE_SNAPSHOT_CHECK", "true");
+    if env::var_os("CI").is_some() {
+        forge.env("FOUNDRY_PROFILE", "ci");
+    }
     let mut tally = Tally::default();
     let exited_well = process::watch(&mut forge, |line| tally += Tally::from_forge(line))?;
     Ok(tally.close(exited_well))
+}
+
+fn javascript(workspace: &Workspace, tools: &Tools, runner_args: &[String]) -> anyhow::Result<Tally> {
+    let mut total = Tally::default();
+    for package in workspace.npm_packages()? {
+        let mut node = Command::new("node");
+        node.args(["--test", "--test-reporter=tap"]).args(runner_args).current_dir(&package).envs(tools.env());
+        let mut tally = Tally::default();
+        let exited_well = process::watch(&mut node, |line| tally += Tally::from_node(line))?;
+        total += tally.close(exited_well);
+    }
+    Ok(total)
 }
 
 fn artifacts(workspace: &Workspace, tools: &Tools) -> anyhow::Result<Tally> {

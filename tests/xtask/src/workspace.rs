@@ -42,17 +42,28 @@ impl Workspace {
 
     /// Every folder with a `foundry.toml`: the Solidity package first, then the examples in order of name.
     pub(crate) fn foundry_projects(&self) -> anyhow::Result<Vec<PathBuf>> {
-        let mut examples = Vec::new();
-        let folder = self.root.join("examples");
-        if folder.is_dir() {
-            for entry in folder.read_dir().with_context(|| format!("cannot list {}", folder.display()))? {
-                examples.push(entry?.path());
-            }
-        }
-        examples.sort();
+        let examples = folders(&self.root.join("examples"))?;
         let projects = std::iter::once(self.root.join("contracts")).chain(examples);
         Ok(projects.filter(|project| project.join("foundry.toml").is_file()).collect())
     }
+
+    /// Every npm package for JavaScript, in order of name.
+    pub(crate) fn npm_packages(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let folders = folders(&self.root.join("contracts/npm"))?;
+        Ok(folders.into_iter().filter(|folder| folder.join("package.json").is_file()).collect())
+    }
+}
+
+/// What lies in a folder, in order of name; nothing where the folder is absent.
+fn folders(parent: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut folders = Vec::new();
+    if parent.is_dir() {
+        for entry in parent.read_dir().with_context(|| format!("cannot list {}", parent.display()))? {
+            folders.push(entry?.path());
+        }
+    }
+    folders.sort();
+    Ok(folders)
 }
 
 fn from_env(name: &str, root: &Path) -> Option<PathBuf> {
