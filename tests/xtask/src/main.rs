@@ -3,6 +3,7 @@
 
 mod bench;
 mod contracts;
+mod cross;
 mod lint;
 mod process;
 mod provision;
@@ -30,9 +31,11 @@ enum Command {
     Bench(bench::Args),
     /// Build the contracts and compare them with the artifacts that are checked in.
     Contracts(contracts::Args),
+    /// Compare the exact engine's answers on this processor and on emulated ones.
+    Cross,
     /// Formatting, clippy, documentation and licences.
     Lint,
-    /// What CI runs: lint, then test.
+    /// What CI runs: lint, cross, test.
     Ci,
 }
 
@@ -59,7 +62,10 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Test(args) => test::test(&workspace, &args),
         Command::Bench(args) => bench::bench(&workspace, &args),
         Command::Contracts(args) => contracts::contracts(&workspace, &args),
+        Command::Cross => cross::cross(&workspace),
         Command::Lint => lint::lint(&workspace),
-        Command::Ci => Ok(lint::lint(&workspace)? & test::test(&workspace, &test::Args::default())?),
+        Command::Ci => {
+            Ok(lint::lint(&workspace)? & cross::cross(&workspace)? & test::test(&workspace, &test::Args::default())?)
+        }
     }
 }
