@@ -32,6 +32,17 @@ mod control;
 mod conv;
 pub(crate) mod layout;
 pub(crate) mod matmul;
+mod bit_cast;
+mod blocks;
+mod floats;
+mod gated;
+mod generate;
+mod indexed;
+mod integers;
+mod quantize;
+mod quantized;
+mod rare_unary;
+mod select;
 mod ml;
 mod normalize;
 pub(crate) mod number;
@@ -92,6 +103,16 @@ impl Operator {
 
 /// All tables. The first row that fits is taken.
 const TABLES: &[&[Operator]] = &[
+    select::OPERATORS,
+    rare_unary::OPERATORS,
+    quantized::OPERATORS,
+    quantize::OPERATORS,
+    integers::OPERATORS,
+    indexed::OPERATORS,
+    generate::OPERATORS,
+    gated::OPERATORS,
+    blocks::OPERATORS,
+    bit_cast::OPERATORS,
     binary::OPERATORS,
     cast::OPERATORS,
     constants::OPERATORS,
