@@ -8,7 +8,7 @@ const LANES: usize = 8;
 const PARALLEL_DESCENTS: usize = 16_384;
 
 /// A number that features and thresholds are compared in.
-pub trait Number: Copy + PartialOrd + Default + Send + Sync + std::ops::Add<Output = Self> + 'static {
+pub(crate) trait Number: Copy + PartialOrd + Default + Send + Sync + std::ops::Add<Output = Self> + 'static {
     /// Whether it is not a number.
     fn is_nan(self) -> bool;
 }
@@ -25,7 +25,7 @@ impl Number for f64 {
 
 /// How a node compares a feature (left) with its threshold (right).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Test {
+pub(crate) enum Test {
     /// `<=`
     AtMost,
     /// `<`
@@ -56,48 +56,48 @@ impl Test {
 
 /// A node: where to go when the test fails (0) and when it holds (1). A leaf leads to itself.
 #[derive(Clone, Copy, Debug)]
-pub struct Branch<T> {
+pub(crate) struct Branch<T> {
     /// Column of the feature.
-    pub feature: u32,
+    pub(crate) feature: u32,
     /// The right side of the test.
-    pub threshold: T,
+    pub(crate) threshold: T,
     /// Positions in [`Forest::branches`].
-    pub next: [u32; 2],
+    pub(crate) next: [u32; 2],
 }
 
 /// What varies between nodes where not all of them do the same.
 #[derive(Clone, Copy, Debug)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// The comparison.
-    pub test: Test,
+    pub(crate) test: Test,
     /// Whether a missing feature (NaN) counts as a test that holds.
-    pub missing_holds: bool,
+    pub(crate) missing_holds: bool,
 }
 
 /// An ensemble. Leaves' weights are added in the order of the trees, from zero.
 #[derive(Debug)]
-pub struct Forest<T> {
+pub(crate) struct Forest<T> {
     /// All nodes of all trees.
-    pub branches: Vec<Branch<T>>,
+    pub(crate) branches: Vec<Branch<T>>,
     /// Rules of the nodes; empty where all nodes follow `rule`.
-    pub rules: Vec<Rule>,
+    pub(crate) rules: Vec<Rule>,
     /// The rule of all nodes.
-    pub rule: Rule,
+    pub(crate) rule: Rule,
     /// Root of each tree, and the number of steps that surely reach a leaf.
-    pub roots: Vec<(u32, u32)>,
+    pub(crate) roots: Vec<(u32, u32)>,
     /// For each node the range of its weights (empty unless it is a leaf).
-    pub leaves: Vec<(u32, u32)>,
+    pub(crate) leaves: Vec<(u32, u32)>,
     /// Targets and weights of the leaves.
-    pub weights: Vec<(u32, T)>,
+    pub(crate) weights: Vec<(u32, T)>,
     /// Number of targets.
-    pub targets: usize,
+    pub(crate) targets: usize,
     /// Largest feature column used, plus one.
-    pub features: usize,
+    pub(crate) features: usize,
 }
 
 /// How the leaves of the trees that reach a target become one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Aggregate {
+pub(crate) enum Aggregate {
     /// The sum.
     Sum,
     /// The sum over the number of trees, divided by the caller: kept as a sum here.
@@ -111,7 +111,7 @@ pub enum Aggregate {
 impl<T: Number> Forest<T> {
     /// Scores of `rows` rows of `width` features: `scores` is rows x targets and holds zeros before.
     /// `width` is at least [`Forest::features`].
-    pub fn score(&self, x: &[T], width: usize, aggregate: Aggregate, scores: &mut [T], threads: usize) {
+    pub(crate) fn score(&self, x: &[T], width: usize, aggregate: Aggregate, scores: &mut [T], threads: usize) {
         let rows = scores.len() / self.targets.max(1);
         let one = |(row, out): (usize, &mut [T])| {
             let features = &x[row * width..(row + 1) * width];

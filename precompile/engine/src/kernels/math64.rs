@@ -79,7 +79,7 @@ fn nearest(x: f64) -> (f64, i64) {
 }
 
 /// `e^x`.
-pub fn exp(x: f64) -> f64 {
+pub(crate) fn exp(x: f64) -> f64 {
     if x.is_nan() {
         return f64::NAN;
     }
@@ -100,7 +100,7 @@ pub fn exp(x: f64) -> f64 {
 }
 
 /// `e^x - 1`, accurate near zero.
-pub fn expm1(x: f64) -> f64 {
+pub(crate) fn expm1(x: f64) -> f64 {
     if x > -0.35 && x < 0.35 {
         return (x * x).mul_add(factorial_series(x, 2, 1, 16), x);
     }
@@ -134,7 +134,7 @@ fn split(x: f64) -> (f64, f64) {
 }
 
 /// The natural logarithm; NaN below zero, minus infinity at zero.
-pub fn ln(x: f64) -> f64 {
+pub(crate) fn ln(x: f64) -> f64 {
     if x == 0.0 {
         return f64::NEG_INFINITY;
     }
@@ -149,7 +149,7 @@ pub fn ln(x: f64) -> f64 {
 }
 
 /// `ln(1 + x)`, accurate near zero.
-pub fn ln_1p(x: f64) -> f64 {
+pub(crate) fn ln_1p(x: f64) -> f64 {
     if !(x > -0.25 && x < 0.4) {
         return ln(1.0 + x);
     }
@@ -223,7 +223,7 @@ fn cos_reduced(r: f64, tail: f64) -> f64 {
 }
 
 /// The sine; NaN at infinities.
-pub fn sin(x: f64) -> f64 {
+pub(crate) fn sin(x: f64) -> f64 {
     if !x.is_finite() {
         return f64::NAN;
     }
@@ -237,7 +237,7 @@ pub fn sin(x: f64) -> f64 {
 }
 
 /// The cosine; NaN at infinities.
-pub fn cos(x: f64) -> f64 {
+pub(crate) fn cos(x: f64) -> f64 {
     if !x.is_finite() {
         return f64::NAN;
     }
@@ -251,7 +251,7 @@ pub fn cos(x: f64) -> f64 {
 }
 
 /// The tangent; NaN at infinities.
-pub fn tan(x: f64) -> f64 {
+pub(crate) fn tan(x: f64) -> f64 {
     sin(x) / cos(x)
 }
 
@@ -269,7 +269,7 @@ const ATAN_EIGHTHS: [f64; 9] = [
 ];
 
 /// The inverse tangent.
-pub fn atan(x: f64) -> f64 {
+pub(crate) fn atan(x: f64) -> f64 {
     if x.is_nan() {
         return f64::NAN;
     }
@@ -289,7 +289,7 @@ pub fn atan(x: f64) -> f64 {
 }
 
 /// The inverse sine; NaN outside [-1, 1].
-pub fn asin(x: f64) -> f64 {
+pub(crate) fn asin(x: f64) -> f64 {
     if x.abs() == 1.0 {
         return PIO2_HI.copysign(x);
     }
@@ -297,12 +297,12 @@ pub fn asin(x: f64) -> f64 {
 }
 
 /// The inverse cosine; NaN outside [-1, 1].
-pub fn acos(x: f64) -> f64 {
+pub(crate) fn acos(x: f64) -> f64 {
     2.0 * atan(((1.0 - x) / (1.0 + x)).sqrt())
 }
 
 /// The hyperbolic sine.
-pub fn sinh(x: f64) -> f64 {
+pub(crate) fn sinh(x: f64) -> f64 {
     if x.abs() < 1.0 {
         let z = x * x;
         return (x * z).mul_add(factorial_series(z, 3, 2, 19), x);
@@ -313,13 +313,13 @@ pub fn sinh(x: f64) -> f64 {
 }
 
 /// The hyperbolic cosine.
-pub fn cosh(x: f64) -> f64 {
+pub(crate) fn cosh(x: f64) -> f64 {
     let half = exp(0.5 * x.abs());
     (0.5 * half) * half + 0.5 / half / half
 }
 
 /// The hyperbolic tangent.
-pub fn tanh(x: f64) -> f64 {
+pub(crate) fn tanh(x: f64) -> f64 {
     if x.abs() > 22.0 {
         return 1f64.copysign(x);
     }
@@ -329,7 +329,7 @@ pub fn tanh(x: f64) -> f64 {
 }
 
 /// The inverse hyperbolic sine.
-pub fn asinh(x: f64) -> f64 {
+pub(crate) fn asinh(x: f64) -> f64 {
     let a = x.abs();
     let value = if a > 1e8 {
         ln(a) + std::f64::consts::LN_2
@@ -341,7 +341,7 @@ pub fn asinh(x: f64) -> f64 {
 }
 
 /// The inverse hyperbolic cosine; NaN below one.
-pub fn acosh(x: f64) -> f64 {
+pub(crate) fn acosh(x: f64) -> f64 {
     if x < 1.0 {
         return f64::NAN;
     }
@@ -353,13 +353,13 @@ pub fn acosh(x: f64) -> f64 {
 }
 
 /// The inverse hyperbolic tangent; infinite at ±1, NaN outside.
-pub fn atanh(x: f64) -> f64 {
+pub(crate) fn atanh(x: f64) -> f64 {
     let a = x.abs();
     (0.5 * ln_1p(2.0 * a / (1.0 - a))).copysign(x)
 }
 
 /// `x` to the power of a whole number, by repeated squaring.
-pub fn powi(x: f64, exponent: u32) -> f64 {
+pub(crate) fn powi(x: f64, exponent: u32) -> f64 {
     let (mut result, mut base, mut rest) = (1.0, x, exponent);
     while rest > 0 {
         if rest & 1 == 1 {
@@ -374,7 +374,7 @@ pub fn powi(x: f64, exponent: u32) -> f64 {
 }
 
 /// `x^y` with the special cases of IEEE 754 `pow`.
-pub fn pow(x: f64, y: f64) -> f64 {
+pub(crate) fn pow(x: f64, y: f64) -> f64 {
     if y == 0.0 || x == 1.0 {
         return 1.0;
     }
@@ -401,7 +401,7 @@ pub fn pow(x: f64, y: f64) -> f64 {
 }
 
 /// The error function.
-pub fn erf(x: f64) -> f64 {
+pub(crate) fn erf(x: f64) -> f64 {
     let a = x.abs();
     if x.is_nan() {
         return f64::NAN;

@@ -134,7 +134,13 @@ fn step(axes: &[Axis], index: &mut [usize], offsets: &mut [usize]) {
 }
 
 /// Calls `sum` for each output with the offsets of every product.
-fn outputs<T>(result: &[Axis], summed: &[Axis], operands: usize, mut sum: impl FnMut(&mut dyn FnMut() -> Vec<usize>, usize) -> T, out: &mut Vec<T>) {
+fn outputs<T>(
+    result: &[Axis],
+    summed: &[Axis],
+    operands: usize,
+    mut sum: impl FnMut(&mut dyn FnMut() -> Vec<usize>, usize) -> T,
+    out: &mut Vec<T>,
+) {
     let total: usize = result.iter().map(|a| a.length).product();
     let terms: usize = summed.iter().map(|a| a.length).product();
     let (mut index, mut offsets) = (vec![0; result.len()], vec![0; operands]);

@@ -2,7 +2,7 @@
 
 use super::floats::{narrow, widen};
 use super::shape::around;
-use super::{Built, Operator, LATEST, kernel};
+use super::{Built, LATEST, Operator, kernel};
 use crate::failure::{self, Failure};
 use crate::graph::{Context, Node};
 use crate::kernels::math64;
@@ -40,7 +40,14 @@ impl Loss {
     }
 
     /// The loss of log-probabilities of the shape of `x`.
-    fn of(&self, x: &Tensor, logs: &[f64], target: &Tensor, weight: Option<&Tensor>, context: &Context) -> Result<Tensor, Failure> {
+    fn of(
+        &self,
+        x: &Tensor,
+        logs: &[f64],
+        target: &Tensor,
+        weight: Option<&Tensor>,
+        context: &Context,
+    ) -> Result<Tensor, Failure> {
         let shape = x.shape();
         let matches = shape.len() >= 2 && target.rank() + 1 == shape.len() && target.shape()[0] == shape[0];
         if !matches || target.shape()[1..] != shape[2..] {

@@ -26,29 +26,34 @@
 //! and `sqrt` only.
 
 pub(crate) mod binary;
+mod bit_cast;
+mod blocks;
 pub(crate) mod cast;
 mod constants;
 mod control;
 mod conv;
-pub(crate) mod layout;
-pub(crate) mod matmul;
-mod bit_cast;
-mod blocks;
+mod einsum;
 mod floats;
 mod gated;
 mod generate;
 mod indexed;
 mod integers;
+pub(crate) mod layout;
+mod loss;
+pub(crate) mod matmul;
+mod ml;
+mod normalize;
+mod norms;
+pub(crate) mod number;
+mod pool;
 mod quantize;
 mod quantized;
 mod rare_unary;
-mod select;
-mod ml;
-mod normalize;
-pub(crate) mod number;
-mod pool;
 mod recurrent;
 mod reduce;
+mod resize;
+mod sample;
+mod select;
 pub(crate) mod shape;
 #[cfg(test)]
 #[allow(dead_code, reason = "builders of attributes for the tests to come")]
@@ -103,27 +108,32 @@ impl Operator {
 
 /// All tables. The first row that fits is taken.
 const TABLES: &[&[Operator]] = &[
-    select::OPERATORS,
-    rare_unary::OPERATORS,
-    quantized::OPERATORS,
-    quantize::OPERATORS,
-    integers::OPERATORS,
-    indexed::OPERATORS,
-    generate::OPERATORS,
-    gated::OPERATORS,
-    blocks::OPERATORS,
-    bit_cast::OPERATORS,
     binary::OPERATORS,
+    bit_cast::OPERATORS,
+    blocks::OPERATORS,
     cast::OPERATORS,
     constants::OPERATORS,
     control::OPERATORS,
     conv::OPERATORS,
+    einsum::OPERATORS,
+    gated::OPERATORS,
+    generate::OPERATORS,
+    indexed::OPERATORS,
+    integers::OPERATORS,
     layout::OPERATORS,
+    loss::OPERATORS,
     matmul::OPERATORS,
     normalize::OPERATORS,
+    norms::OPERATORS,
     pool::OPERATORS,
+    quantize::OPERATORS,
+    quantized::OPERATORS,
+    rare_unary::OPERATORS,
     recurrent::OPERATORS,
     reduce::OPERATORS,
+    resize::OPERATORS,
+    sample::OPERATORS,
+    select::OPERATORS,
     unary::OPERATORS,
 ];
 

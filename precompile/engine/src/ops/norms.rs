@@ -136,7 +136,9 @@ fn global_lp_pool(node: &Node<'_>) -> Built {
         if area == 0 {
             out.resize(count(&shape)?, 0.0);
         }
-        out.extend(values.chunks(area.max(1)).map(|plane| root(plane.iter().fold(0.0, |sum, v| sum + raised(*v, p)), p)));
+        out.extend(
+            values.chunks(area.max(1)).map(|plane| root(plane.iter().fold(0.0, |sum, v| sum + raised(*v, p)), p)),
+        );
         Ok(vec![narrow(x.element_type(), &shape, out, context)?])
     })
 }
@@ -215,7 +217,8 @@ fn lp_pool(node: &Node<'_>) -> Built {
             let (mut place, mut tap, mut offset, mut stride) = (place as i64, tap, 0i64, 1i64);
             for d in (0..dims).rev() {
                 let (before, count) = places[d];
-                let at = place % count * geometry.strides[d] - before + tap % geometry.window[d] * geometry.dilations[d];
+                let at =
+                    place % count * geometry.strides[d] - before + tap % geometry.window[d] * geometry.dilations[d];
                 if !(0..space[d] as i64).contains(&at) {
                     return None;
                 }

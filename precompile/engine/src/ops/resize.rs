@@ -145,15 +145,18 @@ impl Resize {
             None => Ok(None),
         };
         let (roi, scales, sizes) = match self.version {
-            Inputs10::Attribute => (None, self.scales.as_ref().map(|s| s.iter().map(|v| f64::from(*v)).collect()), None),
+            Inputs10::Attribute => {
+                (None, self.scales.as_ref().map(|s| s.iter().map(|v| f64::from(*v)).collect()), None)
+            }
             Inputs10::Scales => (None, list(1)?, None),
             Inputs10::All => (list(1)?, list(2)?, list(3)?),
         };
         let n = axes.len();
-        let roi = roi.filter(|_| self.coordinates == Coordinates::CropAndResize).unwrap_or_else(|| {
-            (0..2 * n).map(|i| if i < n { 0.0 } else { 1.0 }).collect()
-        });
-        let given: &Vec<f64> = scales.as_ref().or(sizes.as_ref()).ok_or_else(|| failure::arity("no scales and no sizes"))?;
+        let roi = roi
+            .filter(|_| self.coordinates == Coordinates::CropAndResize)
+            .unwrap_or_else(|| (0..2 * n).map(|i| if i < n { 0.0 } else { 1.0 }).collect());
+        let given: &Vec<f64> =
+            scales.as_ref().or(sizes.as_ref()).ok_or_else(|| failure::arity("no scales and no sizes"))?;
         if given.len() != n || roi.len() != 2 * n || given.iter().any(|v| !(*v > 0.0 && *v < 2_147_483_648.0)) {
             return Err(failure::wrong_shape(format!("scales, sizes or region do not fit {n} axes of {shape:?}")));
         }
@@ -266,7 +269,12 @@ impl Resize {
 }
 
 /// Elements of any type at the taps of nearest.
-fn gather<T: Element>(x: &[T], around: (usize, usize, usize), taps: &[usize], context: &Context) -> Result<Vec<T>, Failure> {
+fn gather<T: Element>(
+    x: &[T],
+    around: (usize, usize, usize),
+    taps: &[usize],
+    context: &Context,
+) -> Result<Vec<T>, Failure> {
     let (outer, length, inner) = around;
     let mut out = context.reserve::<T>(outer.saturating_mul(taps.len()).saturating_mul(inner))?;
     for o in 0..outer {

@@ -115,9 +115,14 @@ fn grid_sample(node: &Node<'_>) -> Built {
     kernel(move |inputs, context| {
         let (x, grid) = (inputs.get(0)?, inputs.get(1)?);
         let dims = x.rank().saturating_sub(2);
-        let matches = dims > 0 && grid.rank() == x.rank() && grid.shape()[0] == x.shape()[0] && grid.shape()[dims + 1] == dims;
+        let matches =
+            dims > 0 && grid.rank() == x.rank() && grid.shape()[0] == x.shape()[0] && grid.shape()[dims + 1] == dims;
         if !matches || x.is_empty() {
-            return Err(failure::wrong_shape(format!("a grid of shape {:?} for images of {:?}", grid.shape(), x.shape())));
+            return Err(failure::wrong_shape(format!(
+                "a grid of shape {:?} for images of {:?}",
+                grid.shape(),
+                x.shape()
+            )));
         }
         let (values, points) = (widen(x, context)?, widen(grid, context)?);
         if points.iter().any(|p| !p.is_finite()) {
@@ -138,7 +143,10 @@ fn grid_sample(node: &Node<'_>) -> Built {
                     let along = taps(edges, mode, at[dims - 1 - d], *length);
                     let join = |(offset, weight): &(Option<usize>, f64)| {
                         let (offset, weight) = (*offset, *weight);
-                        along.iter().map(move |(i, w)| (offset.zip(*i).map(|(o, i)| o * length + i), weight * w)).collect::<Vec<_>>()
+                        along
+                            .iter()
+                            .map(move |(i, w)| (offset.zip(*i).map(|(o, i)| o * length + i), weight * w))
+                            .collect::<Vec<_>>()
                     };
                     all = all.iter().flat_map(join).collect();
                 }
@@ -148,7 +156,9 @@ fn grid_sample(node: &Node<'_>) -> Built {
             let taps: Vec<Vec<(Option<usize>, f64)>> = (0..places).map(around).collect();
             for c in 0..channels {
                 let image = &values[(n * channels + c) * plane..][..plane];
-                let read = |sum: f64, (offset, weight): &(Option<usize>, f64)| offset.map_or(sum, |o| weight.mul_add(image[o], sum));
+                let read = |sum: f64, (offset, weight): &(Option<usize>, f64)| {
+                    offset.map_or(sum, |o| weight.mul_add(image[o], sum))
+                };
                 out.extend(taps.iter().map(|taps| taps.iter().fold(0.0, read)));
             }
         }
@@ -157,7 +167,8 @@ fn grid_sample(node: &Node<'_>) -> Built {
 }
 
 fn roi_align(node: &Node<'_>) -> Built {
-    let half_pixel = node.string("coordinate_transformation_mode", if node.opset() < 16 { "output_half_pixel" } else { "half_pixel" })?;
+    let half_pixel = node
+        .string("coordinate_transformation_mode", if node.opset() < 16 { "output_half_pixel" } else { "half_pixel" })?;
     let shift = if half_pixel == "half_pixel" { 0.5 } else { 0.0 };
     let average = match node.string("mode", "avg")?.as_str() {
         "avg" => true,
@@ -166,10 +177,14 @@ fn roi_align(node: &Node<'_>) -> Built {
     };
     let size = |name: &str| -> Result<usize, crate::onnx::LoadError> {
         let size = node.int(name, 1)?;
-        usize::try_from(size).ok().filter(|s| (1..1 << 16).contains(s)).ok_or_else(|| node.error(format!("{name} is {size}")))
+        usize::try_from(size)
+            .ok()
+            .filter(|s| (1..1 << 16).contains(s))
+            .ok_or_else(|| node.error(format!("{name} is {size}")))
     };
     let (height, width) = (size("output_height")?, size("output_width")?);
-    let ratio = usize::try_from(node.int("sampling_ratio", 0)?).map_err(|_| node.error("sampling_ratio is negative"))?;
+    let ratio =
+        usize::try_from(node.int("sampling_ratio", 0)?).map_err(|_| node.error("sampling_ratio is negative"))?;
     let scale = f64::from(node.float("spatial_scale", 1.0)?);
     kernel(move |inputs, context| {
         let (x, rois) = (inputs.get(0)?, inputs.get(1)?);
@@ -179,7 +194,11 @@ fn roi_align(node: &Node<'_>) -> Built {
             return Err(failure::wrong_shape(format!("expected the shape [N, C, H, W], got {:?}", x.shape())));
         };
         if rois.shape() != [batches.len(), 4] || x.is_empty() {
-            return Err(failure::wrong_shape(format!("regions of shape {:?} for {} images", rois.shape(), batches.len())));
+            return Err(failure::wrong_shape(format!(
+                "regions of shape {:?} for {} images",
+                rois.shape(),
+                batches.len()
+            )));
         }
         let (values, boxes) = (widen(x, context)?, widen(rois, context)?);
         let shape = [batches.len(), channels, height, width];
@@ -209,7 +228,8 @@ fn roi_align(node: &Node<'_>) -> Built {
                                 let terms = bilinear(image, (h, w), (y, x));
                                 let value = terms.iter().fold(0.0, |a, b| a + b);
                                 sum += value;
-                                let largest = terms.into_iter().fold(f64::NEG_INFINITY, |a, b| if b > a { b } else { a });
+                                let largest =
+                                    terms.into_iter().fold(f64::NEG_INFINITY, |a, b| if b > a { b } else { a });
                                 most = Some(most.map_or(largest, |m| if largest > m { largest } else { m }));
                             }
                         }
