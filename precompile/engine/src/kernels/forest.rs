@@ -8,7 +8,9 @@ const LANES: usize = 8;
 const PARALLEL_DESCENTS: usize = 16_384;
 
 /// A number that features and thresholds are compared in.
-pub(crate) trait Number: Copy + PartialOrd + Default + Send + Sync + std::ops::Add<Output = Self> + 'static {
+pub(crate) trait Number:
+    Copy + PartialOrd + Default + Send + Sync + std::ops::Add<Output = Self> + 'static
+{
     /// Whether it is not a number.
     fn is_nan(self) -> bool;
 }

@@ -25,6 +25,7 @@
 //! Float types other than `f32` are computed in `f32` and rounded back (`float16`, `bfloat16`) or in `f64` by `+ - * /`
 //! and `sqrt` only.
 
+mod attention;
 pub(crate) mod binary;
 mod bit_cast;
 mod blocks;
@@ -39,6 +40,7 @@ mod generate;
 mod indexed;
 mod integers;
 pub(crate) mod layout;
+mod linear_attention;
 mod loss;
 pub(crate) mod matmul;
 mod ml;
@@ -55,9 +57,12 @@ mod resize;
 mod sample;
 mod select;
 pub(crate) mod shape;
+mod spectrum;
+mod suppress;
 #[cfg(test)]
 #[allow(dead_code, reason = "builders of attributes for the tests to come")]
 pub(crate) mod testing;
+mod text;
 pub(crate) mod unary;
 mod window;
 
@@ -108,6 +113,7 @@ impl Operator {
 
 /// All tables. The first row that fits is taken.
 const TABLES: &[&[Operator]] = &[
+    attention::OPERATORS,
     binary::OPERATORS,
     bit_cast::OPERATORS,
     blocks::OPERATORS,
@@ -121,6 +127,7 @@ const TABLES: &[&[Operator]] = &[
     indexed::OPERATORS,
     integers::OPERATORS,
     layout::OPERATORS,
+    linear_attention::OPERATORS,
     loss::OPERATORS,
     matmul::OPERATORS,
     normalize::OPERATORS,
@@ -134,6 +141,9 @@ const TABLES: &[&[Operator]] = &[
     resize::OPERATORS,
     sample::OPERATORS,
     select::OPERATORS,
+    spectrum::OPERATORS,
+    suppress::OPERATORS,
+    text::OPERATORS,
     unary::OPERATORS,
 ];
 

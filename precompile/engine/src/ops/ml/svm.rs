@@ -277,7 +277,7 @@ fn classifier(node: &Node<'_>) -> Built {
             }
             chosen.push(arg_max(&pairs.votes(&decisions)));
             match decisions[..] {
-                [one] => out.extend([one, -one]),
+                [one] => out.extend([-one, one]),
                 _ => out.extend_from_slice(&decisions[..columns]),
             }
             post.apply(&mut out[from..]);

@@ -1,0 +1,398 @@
+//! `Attention` and `RotaryEmbedding`.
+//!
+//! Products are chains of fused multiply-adds like every matrix product; narrower floats are rounded after each step, as
+//! the operator's definition by other operators has it. A row whose keys are all masked gives zeros.
+
+use half::{bf16, f16};
+
+use super::floats::{narrow, same_type, widen};
+use super::shape::{broadcast_strides, count};
+use super::{Built, LATEST, Operator, kernel};
+use crate::failure::{self, Failure};
+use crate::graph::{Context, Inputs, Node};
+use crate::kernels::gemm::{Operand, Product, Strided, multiply};
+use crate::kernels::math;
+use crate::kernels::sum::sum16;
+use crate::onnx::LoadError;
+use crate::tensor::{Data, ElementType, Tensor};
+
+pub(super) const OPERATORS: &[Operator] =
+    &[Operator::onnx("Attention", 23..=LATEST, attention), Operator::onnx("RotaryEmbedding", 23..=LATEST, rotary)];
+
+/// Rounds to a type and back.
+type Round = fn(f32) -> f32;
+
+fn rounding(kind: ElementType) -> Result<Round, Failure> {
+    match kind {
+        ElementType::F32 => Ok(|x| x),
+        ElementType::F16 => Ok(|x| f16::from_f32(x).to_f32()),
+        ElementType::Bf16 => Ok(|x| bf16::from_f32(x).to_f32()),
+        _ => Err(failure::wrong_type(format!("expected float, float16 or bfloat16, got {kind}"))),
+    }
+}
+
+struct Attention {
+    causal: bool,
+    heads: (Option<usize>, Option<usize>),
+    scale: Option<f32>,
+    softcap: f32,
+    precision: Option<ElementType>,
+    mode: i64,
+    window: (i64, i64),
+}
+
+impl Attention {
+    fn read(node: &Node<'_>) -> Result<Self, LoadError> {
+        let heads = |name: &str| -> Result<Option<usize>, LoadError> {
+            match node.int(name, 0)? {
+                0 => Ok(None),
+                n => usize::try_from(n).map(Some).map_err(|_| node.error(format!("{name} is {n}"))),
+            }
+        };
+        let precision = match node.int("softmax_precision", 0)? {
+            0 => None,
+            // A softmax in doubles is computed in floats, whose result is rounded to the input's type anyway.
+            11 => Some(ElementType::F32),
+            code => {
+                let kind = i32::try_from(code).ok().and_then(ElementType::from_onnx);
+                let kind = kind.filter(|k| rounding(*k).is_ok());
+                Some(kind.ok_or_else(|| node.error(format!("softmax_precision is {code}, expected a float type")))?)
+            }
+        };
+        let mode = node.int("qk_matmul_output_mode", 0)?;
+        if !(0..=3).contains(&mode) {
+            return Err(node.error(format!("qk_matmul_output_mode is {mode}, expected 0 to 3")));
+        }
+        let window = (node.int("left_window_size", -1)?, node.int("right_window_size", -1)?);
+        if window.0 < -1 || window.1 < -1 {
+            return Err(node.error("a window size is below -1"));
+        }
+        Ok(Self {
+            causal: node.flag("is_causal", false)?,
+            heads: (heads("q_num_heads")?, heads("kv_num_heads")?),
+            scale: if node.has("scale") { Some(node.float("scale", 1.0)?) } else { None },
+            softcap: node.float("softcap", 0.0)?,
+            precision,
+            mode,
+            window,
+        })
+    }
+}
+
+/// A tensor as [batch, heads, length, width].
+struct Heads {
+    values: Vec<f32>,
+    shape: [usize; 4],
+}
+
+impl Heads {
+    fn read(x: &Tensor, heads: Option<usize>, context: &Context) -> Result<Self, Failure> {
+        let wide = widen(x, context)?;
+        let mut values = context.reserve::<f32>(x.len())?;
+        match heads {
+            _ if x.rank() == 4 => {
+                let s = x.shape();
+                values.extend(wide.iter().map(|v| *v as f32));
+                Ok(Self { values, shape: [s[0], s[1], s[2], s[3]] })
+            }
+            Some(heads) if x.rank() == 3 && x.shape()[2].is_multiple_of(heads) => {
+                let (batch, length, width) = (x.shape()[0], x.shape()[1], x.shape()[2] / heads);
+                for row in 0..batch * heads {
+                    for step in 0..length {
+                        let from = ((row / heads * length + step) * heads + row % heads) * width;
+                        values.extend(wide[from..from + width].iter().map(|v| *v as f32));
+                    }
+                }
+                Ok(Self { values, shape: [batch, heads, length, width] })
+            }
+            _ => Err(failure::wrong_shape(format!("the shape {:?} does not split into heads", x.shape()))),
+        }
+    }
+
+    /// With what came before it along the length.
+    fn after(self, past: Option<&Tensor>, context: &Context) -> Result<Self, Failure> {
+        let Some(past) = past else { return Ok(self) };
+        let [batch, heads, length, width] = self.shape;
+        let before = Self::read(past, None, context)?;
+        let [b, h, earlier, w] = before.shape;
+        if [b, h, w] != [batch, heads, width] {
+            return Err(failure::wrong_shape(format!(
+                "a cache of the shape {:?} before {:?}",
+                before.shape, self.shape
+            )));
+        }
+        let shape = [batch, heads, earlier + length, width];
+        let mut values = context.reserve::<f32>(count(&shape)?)?;
+        for row in 0..batch * heads {
+            values.extend_from_slice(&before.values[row * earlier * width..(row + 1) * earlier * width]);
+            values.extend_from_slice(&self.values[row * length * width..(row + 1) * length * width]);
+        }
+        Ok(Self { values, shape })
+    }
+
+    fn head(&self, index: usize) -> &[f32] {
+        let size = self.shape[2] * self.shape[3];
+        &self.values[index * size..(index + 1) * size]
+    }
+
+    fn tensor(&self, kind: ElementType, context: &Context) -> Result<Tensor, Failure> {
+        to_tensor(kind, &self.shape, &self.values, context)
+    }
+}
+
+fn to_tensor(kind: ElementType, shape: &[usize], values: &[f32], context: &Context) -> Result<Tensor, Failure> {
+    let mut wide = context.reserve::<f64>(values.len())?;
+    wide.extend(values.iter().map(|v| f64::from(*v)));
+    narrow(kind, shape, wide, context)
+}
+
+/// What is added to the scores before the softmax.
+struct Bias {
+    mask: Option<(Vec<f32>, Vec<usize>, usize)>,
+    /// For each batch: how many keys come before the first query.
+    offsets: Option<Vec<i64>>,
+    /// For each batch: how many keys count.
+    lengths: Option<Vec<i64>>,
+    causal: bool,
+    window: (i64, i64),
+}
+
+impl Bias {
+    fn read(
+        attention: &Attention,
+        inputs: &Inputs,
+        sizes: [usize; 4],
+        past: usize,
+        context: &Context,
+    ) -> Result<Self, Failure> {
+        let [batch, heads, queries, keys] = sizes;
+        let mask = match inputs.optional(3) {
+            None => None,
+            Some(mask) => {
+                let values = match mask.data() {
+                    Data::Bool(v) => v.iter().map(|m| if *m { 0.0 } else { f32::NEG_INFINITY }).collect(),
+                    _ => widen(mask, context)?.iter().map(|v| *v as f32).collect(),
+                };
+                let width = mask.shape().last().copied().unwrap_or(0);
+                let wanted = [batch, heads, queries, width];
+                let fits = (1..=4).contains(&mask.rank())
+                    && (width <= keys || width == 1)
+                    && mask.shape().iter().rev().zip(wanted.iter().rev()).all(|(m, w)| *m == 1 || m == w);
+                if !fits {
+                    return Err(failure::wrong_shape(format!("a mask of the shape {:?} for {sizes:?}", mask.shape())));
+                }
+                Some((values, broadcast_strides(mask.shape(), &wanted), width))
+            }
+        };
+        let lengths = inputs.optional(6).map(Tensor::to_i64s).transpose()?;
+        if lengths.as_ref().is_some_and(|l| l.len() != batch) {
+            return Err(failure::wrong_shape(format!("expected {batch} lengths, one a batch")));
+        }
+        let offsets = match &lengths {
+            Some(lengths) if inputs.optional(4).is_none() => {
+                Some(lengths.iter().map(|l| l.saturating_sub(queries as i64)).collect())
+            }
+            _ => Some(vec![past as i64; batch]),
+        };
+        Ok(Self { mask, offsets, lengths, causal: attention.causal, window: attention.window })
+    }
+
+    fn at(&self, b: usize, h: usize, i: usize, j: usize) -> f32 {
+        let mut bias = match &self.mask {
+            None => 0.0,
+            Some((_, _, width)) if j >= *width => f32::NEG_INFINITY,
+            Some((values, strides, _)) => values[b * strides[0] + h * strides[1] + i * strides[2] + j * strides[3]],
+        };
+        let ahead = j as i64 - (i as i64).saturating_add(self.offsets.as_ref().map_or(0, |o| o[b]));
+        let hidden = (self.causal && ahead > 0)
+            || (self.window.0 >= 0 && -ahead > self.window.0)
+            || (self.window.1 >= 0 && ahead > self.window.1)
+            || self.lengths.as_ref().is_some_and(|l| j as i64 >= l[b]);
+        if hidden {
+            bias += f32::NEG_INFINITY;
+        }
+        bias
+    }
+}
+
+/// `e^(x - max) / sum`; zeros where nothing may be attended to.
+fn softmax(row: &mut [f32], masked: bool, round: Round) {
+    let most = row.iter().fold(f32::NEG_INFINITY, |a, b| if *b > a { *b } else { a });
+    if masked || most == f32::NEG_INFINITY {
+        return row.fill(0.0);
+    }
+    row.iter_mut().for_each(|x| *x = round(math::exp(round(*x - most))));
+    let sum = round(sum16(row));
+    row.iter_mut().for_each(|x| *x = round(*x / sum));
+}
+
+fn attention(node: &Node<'_>) -> Built {
+    let attention = Attention::read(node)?;
+    let shows = node.has_output(3);
+    kernel(move |inputs, context| {
+        let (q, k, v) = (inputs.get(0)?, inputs.get(1)?, inputs.get(2)?);
+        same_type(q, k)?;
+        let (kind, round) = (q.element_type(), rounding(q.element_type())?);
+        let softmax_round = attention.precision.map_or(Ok(round), rounding)?;
+        let (past_key, past_value) = (inputs.optional(4), inputs.optional(5));
+        if past_key.is_some() != past_value.is_some() || (past_key.is_some() && inputs.optional(6).is_some()) {
+            return Err(failure::arity("past key and value come together, and without lengths of a cache"));
+        }
+        let queries = Heads::read(q, attention.heads.0, context)?;
+        let new_keys = Heads::read(k, attention.heads.1, context)?;
+        let past = past_key.map_or(0, |p| if p.rank() == 4 { p.shape()[2] } else { 0 });
+        let keys = new_keys.after(past_key, context)?;
+        let values = Heads::read(v, attention.heads.1, context)?.after(past_value, context)?;
+        let [batch, heads, length, width] = queries.shape;
+        let [kb, kv_heads, total, kw] = keys.shape;
+        let [vb, vh, vt, value_width] = values.shape;
+        let fits = [kb, vb] == [batch; 2] && vh == kv_heads && vt == total && kw == width;
+        if !fits || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
+            let shapes = [queries.shape, keys.shape, values.shape];
+            return Err(failure::wrong_shape(format!("query, key and value of {shapes:?} do not fit each other")));
+        }
+        let scale = attention.scale.unwrap_or_else(|| 1.0 / (width as f32).sqrt());
+        let root = round(scale.sqrt());
+        let scaled = |v: &[f32]| v.iter().map(|x| round(x * root)).collect::<Vec<f32>>();
+        context.claim::<f32>(queries.values.len() + keys.values.len())?;
+        let scaled_queries = Heads { values: scaled(&queries.values), shape: queries.shape };
+        let scaled_keys = Heads { values: scaled(&keys.values), shape: keys.shape };
+        let bias = Bias::read(&attention, inputs, [batch, heads, length, total], past, context)?;
+        let shown_shape = [batch, heads, length, total];
+        let mut shown = context.reserve::<f32>(if shows { count(&shown_shape)? } else { 0 })?;
+        let mut out = context.zeros::<f32>(count(&[batch, heads, length, value_width])?)?;
+        let mut scores = context.zeros::<f32>(length.saturating_mul(total))?;
+        context.count_macs((batch * heads * length) as u64 * total as u64 * (width + value_width) as u64);
+        for index in 0..batch * heads {
+            let (b, h) = (index / heads, index % heads);
+            let kv = b * kv_heads + h / (heads / kv_heads);
+            let left = Strided { data: scaled_queries.head(index), line_stride: width, k_stride: 1 };
+            let right = Strided { data: scaled_keys.head(kv), line_stride: width, k_stride: 1 };
+            product(&left, &right, [length, total, width], &mut scores, context);
+            scores.iter_mut().for_each(|x| *x = round(*x));
+            let show = |mode: i64, scores: &[f32], shown: &mut Vec<f32>| {
+                if shows && attention.mode == mode {
+                    shown.extend_from_slice(scores);
+                }
+            };
+            show(0, &scores, &mut shown);
+            if attention.softcap > 0.0 {
+                let cap = attention.softcap;
+                scores.iter_mut().for_each(|x| *x = round(round(math::tanh(round(*x / cap))) * cap));
+            }
+            show(1, &scores, &mut shown);
+            let mut masked = vec![true; length];
+            for (i, row) in scores.chunks_mut(total.max(1)).enumerate() {
+                for (j, x) in row.iter_mut().enumerate() {
+                    let bias = bias.at(b, h, i, j);
+                    masked[i] &= bias == f32::NEG_INFINITY;
+                    *x = round(*x + bias);
+                }
+            }
+            show(2, &scores, &mut shown);
+            for (i, row) in scores.chunks_mut(total.max(1)).enumerate() {
+                softmax(row, masked[i], softmax_round);
+                row.iter_mut().for_each(|x| *x = round(*x));
+            }
+            show(3, &scores, &mut shown);
+            let left = Strided { data: &scores, line_stride: total, k_stride: 1 };
+            let right = Strided { data: values.head(kv), line_stride: 1, k_stride: value_width };
+            let part = &mut out[index * length * value_width..(index + 1) * length * value_width];
+            product(&left, &right, [length, value_width, total], part, context);
+        }
+        let y = if q.rank() == 3 {
+            let mut joined = context.reserve::<f32>(out.len())?;
+            for row in 0..batch * length {
+                for h in 0..heads {
+                    let from = ((row / length * heads + h) * length + row % length) * value_width;
+                    joined.extend_from_slice(&out[from..from + value_width]);
+                }
+            }
+            to_tensor(kind, &[batch, length, heads * value_width], &joined, context)?
+        } else {
+            to_tensor(kind, &[batch, heads, length, value_width], &out, context)?
+        };
+        let shown_shape: &[usize] = if shows { &shown_shape } else { &[0] };
+        let shown = to_tensor(kind, shown_shape, &shown, context)?;
+        Ok(vec![y, keys.tensor(kind, context)?, values.tensor(v.element_type(), context)?, shown])
+    })
+}
+
+fn product(
+    left: &Strided<'_>,
+    right: &Strided<'_>,
+    [rows, columns, k]: [usize; 3],
+    out: &mut [f32],
+    context: &Context,
+) {
+    let (left, right) = (Operand::Source(left), Operand::Source(right));
+    multiply(context.isa(), &[Product { left, right, rows, columns, k, finish: None }], out);
+}
+
+fn rotary(node: &Node<'_>) -> Built {
+    let interleaved = node.flag("interleaved", false)?;
+    let size = |name: &str| -> Result<usize, LoadError> {
+        let size = node.int(name, 0)?;
+        usize::try_from(size).map_err(|_| node.error(format!("{name} is {size}")))
+    };
+    let (rotated, heads) = (size("rotary_embedding_dim")?, size("num_heads")?);
+    kernel(move |inputs, context| {
+        let (x, cos, sin) = (inputs.get(0)?, inputs.get(1)?, inputs.get(2)?);
+        same_type(x, cos)?;
+        same_type(x, sin)?;
+        // Where element (batch, step, head, 0) lies.
+        let (batch, length, heads, width, of_heads_first) = match *x.shape() {
+            [b, h, s, d] => (b, s, h, d, true),
+            [b, s, hidden] if heads > 0 && hidden.is_multiple_of(heads) => (b, s, heads, hidden / heads, false),
+            _ => return Err(failure::wrong_shape(format!("the shape {:?} does not split into heads", x.shape()))),
+        };
+        let rotated = if rotated == 0 { width } else { rotated };
+        let half = rotated / 2;
+        if rotated > width
+            || !rotated.is_multiple_of(2)
+            || cos.shape() != sin.shape()
+            || cos.shape().last() != Some(&half)
+        {
+            return Err(failure::wrong_shape(format!(
+                "tables of the shape {:?} for {rotated} of {width}",
+                cos.shape()
+            )));
+        }
+        let positions = inputs.optional(3).map(Tensor::to_i64s).transpose()?;
+        let rows = if half == 0 { 0 } else { cos.len() / half };
+        let row = |token: usize| -> Result<usize, Failure> {
+            let row = match &positions {
+                Some(positions) => usize::try_from(*positions.get(token).unwrap_or(&-1)).unwrap_or(usize::MAX),
+                None => token,
+            };
+            if row < rows || half == 0 {
+                Ok(row)
+            } else {
+                Err(failure::out_of_range(format!("position {token} is outside of the tables")))
+            }
+        };
+        let (cos, sin) = (widen(cos, context)?, widen(sin, context)?);
+        let mut values = widen(x, context)?;
+        let f32s = x.element_type() != ElementType::F64;
+        // Two products and a sum, each rounded to f32 unless the tensors are of doubles.
+        let round = |v: f64| if f32s { f64::from(v as f32) } else { v };
+        for token in 0..batch * length {
+            let at = row(token)?;
+            for h in 0..heads {
+                let from = match of_heads_first {
+                    true => ((token / length * heads + h) * length + token % length) * width,
+                    false => (token * heads + h) * width,
+                };
+                for i in 0..half {
+                    let (a, b) =
+                        if interleaved { (from + 2 * i, from + 2 * i + 1) } else { (from + i, from + half + i) };
+                    let (c, s) = (cos[at * half + i], sin[at * half + i]);
+                    let (x, y) = (values[a], values[b]);
+                    values[a] = round(c * x) - round(s * y);
+                    values[b] = round(s * x) + round(c * y);
+                }
+            }
+        }
+        Ok(vec![narrow(x.element_type(), x.shape(), values, context)?])
+    })
+}
