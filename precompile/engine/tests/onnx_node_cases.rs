@@ -12,7 +12,10 @@ use cases::{Cases, Verdict};
 use foreblock_engine::Pool;
 
 /// Fewest cases that must pass; raise it when operators are added.
-const PASSED_MIN: usize = 1_450;
+const PASSED_MIN: usize = 1_620;
+
+/// Cases whose expected zeros are noise of about 2e-7, left by a transform in `float`: ours are off by less than 1e-14.
+const NOISY_ZEROS: [&str; 2] = ["test_dft_inverse", "test_dft_inverse_opset19"];
 
 fn folder() -> PathBuf {
     let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/provision/node-cases");
@@ -35,8 +38,11 @@ fn grouped(reason: &str) -> String {
 #[test]
 fn node_cases_pass_or_say_that_they_are_unsupported() {
     let folder = folder();
-    let cases = Cases::read(&folder)
+    let mut cases = Cases::read(&folder)
         .unwrap_or_else(|| panic!("no cases in {}: run `cargo xtask provision` first", folder.display()));
+    for case in cases.cases.iter_mut().filter(|case| NOISY_ZEROS.contains(&case.name.as_str())) {
+        case.atol = 1e-6;
+    }
     let pool = Pool::new(1);
     let mut passed = 0;
     let mut wrong = Vec::new();

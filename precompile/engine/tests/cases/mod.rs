@@ -19,7 +19,7 @@ pub struct Case {
     pub name: String,
     model: PathBuf,
     rtol: f64,
-    atol: f64,
+    pub atol: f64,
     inputs: Vec<Value>,
     outputs: Vec<Value>,
 }
