@@ -35,7 +35,7 @@ fn reason(domain: &str, name: &str) -> Option<&'static str> {
         ("", "ConcatFromSequence" | "SplitToSequence") => "values are tensors only",
         ("", "ImageDecoder") => "decoders differ in their pixels: decode before the model",
         ("", "RegexFullMatch") => "no regular expressions of bounded cost with the same meaning everywhere yet",
-        ("", "DeformConv") => "not written yet",
+        ("", "DeformConv" | "MaxRoiPool") => "not written yet",
         ("ai.onnx.ml", "CastMap" | "DictVectorizer") => "maps are no tensors: export with tensors",
         ("ai.onnx.preview.training", _) => "training is not inference",
         ("ai.onnx.preview", _) => "preview operators may still change their meaning",

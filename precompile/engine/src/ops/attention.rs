@@ -1,4 +1,4 @@
-//! `Attention` and `RotaryEmbedding`.
+//! `Attention`.
 //!
 //! Products are chains of fused multiply-adds like every matrix product; narrower floats are rounded after each step, as
 //! the operator's definition by other operators has it. A row whose keys are all masked gives zeros.
@@ -16,8 +16,7 @@ use crate::kernels::sum::sum16;
 use crate::onnx::LoadError;
 use crate::tensor::{Data, ElementType, Tensor};
 
-pub(super) const OPERATORS: &[Operator] =
-    &[Operator::onnx("Attention", 23..=LATEST, attention), Operator::onnx("RotaryEmbedding", 23..=LATEST, rotary)];
+pub(super) const OPERATORS: &[Operator] = &[Operator::onnx("Attention", 23..=LATEST, attention)];
 
 /// Rounds to a type and back.
 type Round = fn(f32) -> f32;
@@ -226,23 +225,19 @@ fn softmax(row: &mut [f32], masked: bool, round: Round) {
     row.iter_mut().for_each(|x| *x = round(*x / sum));
 }
 
-fn attention(node: &Node<'_>) -> Built {
-    let attention = Attention::read(node)?;
-    let shows = node.has_output(3);
-    kernel(move |inputs, context| {
-        let (q, k, v) = (inputs.get(0)?, inputs.get(1)?, inputs.get(2)?);
-        same_type(q, k)?;
-        let (kind, round) = (q.element_type(), rounding(q.element_type())?);
-        let softmax_round = attention.precision.map_or(Ok(round), rounding)?;
-        let (past_key, past_value) = (inputs.optional(4), inputs.optional(5));
-        if past_key.is_some() != past_value.is_some() || (past_key.is_some() && inputs.optional(6).is_some()) {
-            return Err(failure::arity("past key and value come together, and without lengths of a cache"));
-        }
-        let queries = Heads::read(q, attention.heads.0, context)?;
-        let new_keys = Heads::read(k, attention.heads.1, context)?;
-        let past = past_key.map_or(0, |p| if p.rank() == 4 { p.shape()[2] } else { 0 });
-        let keys = new_keys.after(past_key, context)?;
-        let values = Heads::read(v, attention.heads.1, context)?.after(past_value, context)?;
+/// Lengths that query, key and value agree on.
+struct Sizes {
+    batch: usize,
+    heads: usize,
+    kv_heads: usize,
+    queries: usize,
+    keys: usize,
+    width: usize,
+    value_width: usize,
+}
+
+impl Sizes {
+    fn new(queries: &Heads, keys: &Heads, values: &Heads) -> Result<Self, Failure> {
         let [batch, heads, length, width] = queries.shape;
         let [kb, kv_heads, total, kw] = keys.shape;
         let [vb, vh, vt, value_width] = values.shape;
@@ -251,71 +246,127 @@ fn attention(node: &Node<'_>) -> Built {
             let shapes = [queries.shape, keys.shape, values.shape];
             return Err(failure::wrong_shape(format!("query, key and value of {shapes:?} do not fit each other")));
         }
-        let scale = attention.scale.unwrap_or_else(|| 1.0 / (width as f32).sqrt());
-        let root = round(scale.sqrt());
-        let scaled = |v: &[f32]| v.iter().map(|x| round(x * root)).collect::<Vec<f32>>();
-        context.claim::<f32>(queries.values.len() + keys.values.len())?;
-        let scaled_queries = Heads { values: scaled(&queries.values), shape: queries.shape };
-        let scaled_keys = Heads { values: scaled(&keys.values), shape: keys.shape };
-        let bias = Bias::read(&attention, inputs, [batch, heads, length, total], past, context)?;
-        let shown_shape = [batch, heads, length, total];
-        let mut shown = context.reserve::<f32>(if shows { count(&shown_shape)? } else { 0 })?;
-        let mut out = context.zeros::<f32>(count(&[batch, heads, length, value_width])?)?;
-        let mut scores = context.zeros::<f32>(length.saturating_mul(total))?;
-        context.count_macs((batch * heads * length) as u64 * total as u64 * (width + value_width) as u64);
-        for index in 0..batch * heads {
-            let (b, h) = (index / heads, index % heads);
-            let kv = b * kv_heads + h / (heads / kv_heads);
-            let left = Strided { data: scaled_queries.head(index), line_stride: width, k_stride: 1 };
-            let right = Strided { data: scaled_keys.head(kv), line_stride: width, k_stride: 1 };
-            product(&left, &right, [length, total, width], &mut scores, context);
-            scores.iter_mut().for_each(|x| *x = round(*x));
-            let show = |mode: i64, scores: &[f32], shown: &mut Vec<f32>| {
-                if shows && attention.mode == mode {
-                    shown.extend_from_slice(scores);
-                }
-            };
-            show(0, &scores, &mut shown);
-            if attention.softcap > 0.0 {
-                let cap = attention.softcap;
-                scores.iter_mut().for_each(|x| *x = round(round(math::tanh(round(*x / cap))) * cap));
-            }
-            show(1, &scores, &mut shown);
-            let mut masked = vec![true; length];
-            for (i, row) in scores.chunks_mut(total.max(1)).enumerate() {
-                for (j, x) in row.iter_mut().enumerate() {
-                    let bias = bias.at(b, h, i, j);
-                    masked[i] &= bias == f32::NEG_INFINITY;
-                    *x = round(*x + bias);
-                }
-            }
-            show(2, &scores, &mut shown);
-            for (i, row) in scores.chunks_mut(total.max(1)).enumerate() {
-                softmax(row, masked[i], softmax_round);
-                row.iter_mut().for_each(|x| *x = round(*x));
-            }
-            show(3, &scores, &mut shown);
-            let left = Strided { data: &scores, line_stride: total, k_stride: 1 };
-            let right = Strided { data: values.head(kv), line_stride: 1, k_stride: value_width };
-            let part = &mut out[index * length * value_width..(index + 1) * length * value_width];
-            product(&left, &right, [length, value_width, total], part, context);
+        Ok(Self { batch, heads, kv_heads, queries: length, keys: total, width, value_width })
+    }
+}
+
+/// The scores shown as the fourth output, where somebody wants them.
+struct Shown {
+    mode: Option<i64>,
+    values: Vec<f32>,
+}
+
+impl Shown {
+    fn take(&mut self, mode: i64, scores: &[f32]) {
+        if self.mode == Some(mode) {
+            self.values.extend_from_slice(scores);
         }
-        let y = if q.rank() == 3 {
-            let mut joined = context.reserve::<f32>(out.len())?;
-            for row in 0..batch * length {
-                for h in 0..heads {
-                    let from = ((row / length * heads + h) * length + row % length) * value_width;
-                    joined.extend_from_slice(&out[from..from + value_width]);
-                }
+    }
+}
+
+impl Attention {
+    /// From scaled products to weights, for one head.
+    fn weigh(
+        &self,
+        scores: &mut [f32],
+        (b, h): (usize, usize),
+        bias: &Bias,
+        keys: usize,
+        rounds: [Round; 2],
+        shown: &mut Shown,
+    ) {
+        let [round, softmax_round] = rounds;
+        scores.iter_mut().for_each(|x| *x = round(*x));
+        shown.take(0, scores);
+        if self.softcap > 0.0 {
+            let cap = self.softcap;
+            scores.iter_mut().for_each(|x| *x = round(round(math::tanh(round(*x / cap))) * cap));
+        }
+        shown.take(1, scores);
+        let mut masked = Vec::new();
+        for (i, row) in scores.chunks_mut(keys.max(1)).enumerate() {
+            let mut all = true;
+            for (j, x) in row.iter_mut().enumerate() {
+                let bias = bias.at(b, h, i, j);
+                all &= bias == f32::NEG_INFINITY;
+                *x = round(*x + bias);
             }
-            to_tensor(kind, &[batch, length, heads * value_width], &joined, context)?
-        } else {
-            to_tensor(kind, &[batch, heads, length, value_width], &out, context)?
-        };
-        let shown_shape: &[usize] = if shows { &shown_shape } else { &[0] };
-        let shown = to_tensor(kind, shown_shape, &shown, context)?;
-        Ok(vec![y, keys.tensor(kind, context)?, values.tensor(v.element_type(), context)?, shown])
-    })
+            masked.push(all);
+        }
+        shown.take(2, scores);
+        for (row, masked) in scores.chunks_mut(keys.max(1)).zip(masked) {
+            softmax(row, masked, softmax_round);
+            row.iter_mut().for_each(|x| *x = round(*x));
+        }
+        shown.take(3, scores);
+    }
+}
+
+/// [batch, heads, length, width] to [batch, length, heads * width].
+fn joined(out: &[f32], sizes: &Sizes, context: &Context) -> Result<Vec<f32>, Failure> {
+    let (length, heads, width) = (sizes.queries, sizes.heads, sizes.value_width);
+    let mut joined = context.reserve::<f32>(out.len())?;
+    for row in 0..sizes.batch * length {
+        for h in 0..heads {
+            let from = ((row / length * heads + h) * length + row % length) * width;
+            joined.extend_from_slice(&out[from..from + width]);
+        }
+    }
+    Ok(joined)
+}
+
+fn attention(node: &Node<'_>) -> Built {
+    let attention = Attention::read(node)?;
+    let shows = node.has_output(3);
+    kernel(move |inputs, context| attend(&attention, shows, inputs, context))
+}
+
+fn attend(attention: &Attention, shows: bool, inputs: &Inputs, context: &Context) -> Result<Vec<Tensor>, Failure> {
+    let (q, k, v) = (inputs.get(0)?, inputs.get(1)?, inputs.get(2)?);
+    same_type(q, k)?;
+    let (kind, round) = (q.element_type(), rounding(q.element_type())?);
+    let rounds = [round, attention.precision.map_or(Ok(round), rounding)?];
+    let (past_key, past_value) = (inputs.optional(4), inputs.optional(5));
+    if past_key.is_some() != past_value.is_some() || (past_key.is_some() && inputs.optional(6).is_some()) {
+        return Err(failure::arity("past key and value come together, and without lengths of a cache"));
+    }
+    let queries = Heads::read(q, attention.heads.0, context)?;
+    let past = past_key.map_or(0, |p| if p.rank() == 4 { p.shape()[2] } else { 0 });
+    let keys = Heads::read(k, attention.heads.1, context)?.after(past_key, context)?;
+    let values = Heads::read(v, attention.heads.1, context)?.after(past_value, context)?;
+    let sizes = Sizes::new(&queries, &keys, &values)?;
+    let Sizes { batch, heads, kv_heads, queries: length, keys: total, width, value_width } = sizes;
+    let root = round(attention.scale.unwrap_or_else(|| 1.0 / (width as f32).sqrt()).sqrt());
+    let scaled =
+        |heads: &Heads| Heads { values: heads.values.iter().map(|x| round(x * root)).collect(), shape: heads.shape };
+    context.claim::<f32>(queries.values.len() + keys.values.len())?;
+    let (scaled_queries, scaled_keys) = (scaled(&queries), scaled(&keys));
+    let shape = [batch, heads, length, total];
+    let bias = Bias::read(attention, inputs, shape, past, context)?;
+    let room = if shows { count(&shape)? } else { 0 };
+    let mut shown = Shown { mode: shows.then_some(attention.mode), values: context.reserve::<f32>(room)? };
+    let mut out = context.zeros::<f32>(count(&[batch, heads, length, value_width])?)?;
+    let mut scores = context.zeros::<f32>(length.saturating_mul(total))?;
+    context.count_macs((batch * heads * length) as u64 * total as u64 * (width + value_width) as u64);
+    for index in 0..batch * heads {
+        let (b, h) = (index / heads, index % heads);
+        let kv = b * kv_heads + h / (heads / kv_heads);
+        let left = Strided { data: scaled_queries.head(index), line_stride: width, k_stride: 1 };
+        let right = Strided { data: scaled_keys.head(kv), line_stride: width, k_stride: 1 };
+        product(&left, &right, [length, total, width], &mut scores, context);
+        attention.weigh(&mut scores, (b, h), &bias, total, rounds, &mut shown);
+        let left = Strided { data: &scores, line_stride: total, k_stride: 1 };
+        let right = Strided { data: values.head(kv), line_stride: 1, k_stride: value_width };
+        let part = &mut out[index * length * value_width..(index + 1) * length * value_width];
+        product(&left, &right, [length, value_width, total], part, context);
+    }
+    let y = match q.rank() {
+        3 => to_tensor(kind, &[batch, length, heads * value_width], &joined(&out, &sizes, context)?, context)?,
+        _ => to_tensor(kind, &[batch, heads, length, value_width], &out, context)?,
+    };
+    let shape: &[usize] = if shows { &shape } else { &[0] };
+    let shown = to_tensor(kind, shape, &shown.values, context)?;
+    Ok(vec![y, keys.tensor(kind, context)?, values.tensor(v.element_type(), context)?, shown])
 }
 
 fn product(
@@ -327,72 +378,4 @@ fn product(
 ) {
     let (left, right) = (Operand::Source(left), Operand::Source(right));
     multiply(context.isa(), &[Product { left, right, rows, columns, k, finish: None }], out);
-}
-
-fn rotary(node: &Node<'_>) -> Built {
-    let interleaved = node.flag("interleaved", false)?;
-    let size = |name: &str| -> Result<usize, LoadError> {
-        let size = node.int(name, 0)?;
-        usize::try_from(size).map_err(|_| node.error(format!("{name} is {size}")))
-    };
-    let (rotated, heads) = (size("rotary_embedding_dim")?, size("num_heads")?);
-    kernel(move |inputs, context| {
-        let (x, cos, sin) = (inputs.get(0)?, inputs.get(1)?, inputs.get(2)?);
-        same_type(x, cos)?;
-        same_type(x, sin)?;
-        // Where element (batch, step, head, 0) lies.
-        let (batch, length, heads, width, of_heads_first) = match *x.shape() {
-            [b, h, s, d] => (b, s, h, d, true),
-            [b, s, hidden] if heads > 0 && hidden.is_multiple_of(heads) => (b, s, heads, hidden / heads, false),
-            _ => return Err(failure::wrong_shape(format!("the shape {:?} does not split into heads", x.shape()))),
-        };
-        let rotated = if rotated == 0 { width } else { rotated };
-        let half = rotated / 2;
-        if rotated > width
-            || !rotated.is_multiple_of(2)
-            || cos.shape() != sin.shape()
-            || cos.shape().last() != Some(&half)
-        {
-            return Err(failure::wrong_shape(format!(
-                "tables of the shape {:?} for {rotated} of {width}",
-                cos.shape()
-            )));
-        }
-        let positions = inputs.optional(3).map(Tensor::to_i64s).transpose()?;
-        let rows = if half == 0 { 0 } else { cos.len() / half };
-        let row = |token: usize| -> Result<usize, Failure> {
-            let row = match &positions {
-                Some(positions) => usize::try_from(*positions.get(token).unwrap_or(&-1)).unwrap_or(usize::MAX),
-                None => token,
-            };
-            if row < rows || half == 0 {
-                Ok(row)
-            } else {
-                Err(failure::out_of_range(format!("position {token} is outside of the tables")))
-            }
-        };
-        let (cos, sin) = (widen(cos, context)?, widen(sin, context)?);
-        let mut values = widen(x, context)?;
-        let f32s = x.element_type() != ElementType::F64;
-        // Two products and a sum, each rounded to f32 unless the tensors are of doubles.
-        let round = |v: f64| if f32s { f64::from(v as f32) } else { v };
-        for token in 0..batch * length {
-            let at = row(token)?;
-            for h in 0..heads {
-                let from = match of_heads_first {
-                    true => ((token / length * heads + h) * length + token % length) * width,
-                    false => (token * heads + h) * width,
-                };
-                for i in 0..half {
-                    let (a, b) =
-                        if interleaved { (from + 2 * i, from + 2 * i + 1) } else { (from + i, from + half + i) };
-                    let (c, s) = (cos[at * half + i], sin[at * half + i]);
-                    let (x, y) = (values[a], values[b]);
-                    values[a] = round(c * x) - round(s * y);
-                    values[b] = round(s * x) + round(c * y);
-                }
-            }
-        }
-        Ok(vec![narrow(x.element_type(), x.shape(), values, context)?])
-    })
 }

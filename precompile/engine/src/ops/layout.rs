@@ -69,6 +69,10 @@ pub(crate) fn expand(tensor: &Tensor, shape: &[usize], context: &Context) -> Res
     if tensor.shape() == shape {
         return Ok(tensor.clone());
     }
+    if broadcast(&[tensor.shape(), shape])? != shape {
+        let from = tensor.shape();
+        return Err(failure::wrong_shape(format!("the shape {from:?} does not broadcast to {shape:?}")));
+    }
     view(tensor, 0, shape.to_vec(), &broadcast_strides(tensor.shape(), shape), context)
 }
 

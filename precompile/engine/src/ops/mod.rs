@@ -54,6 +54,7 @@ mod rare_unary;
 mod recurrent;
 mod reduce;
 mod resize;
+mod rotary;
 mod sample;
 mod select;
 pub(crate) mod shape;
@@ -139,6 +140,7 @@ const TABLES: &[&[Operator]] = &[
     recurrent::OPERATORS,
     reduce::OPERATORS,
     resize::OPERATORS,
+    rotary::OPERATORS,
     sample::OPERATORS,
     select::OPERATORS,
     spectrum::OPERATORS,
