@@ -229,6 +229,23 @@ impl Node {
         self.inference.new_head(&plan, view, self.settings.read().mining.interval());
     }
 
+    /// Goes on from another chain; snapshots of this one are forgotten.
+    pub fn restart(&self, ledger: Ledger) {
+        self.change(|chain| {
+            chain.clock = Clock::starting_at(ledger.head().header.timestamp);
+            chain.ledger = ledger;
+            chain.snapshots.clear();
+        });
+        self.announce_head(None);
+    }
+
+    /// Goes on from a chain that was written by [`crate::chain::dump`].
+    pub fn load_state(&self, json: &[u8]) -> Result<(), crate::chain::DumpError> {
+        let ledger = crate::chain::load(json, &self.ledger())?;
+        self.restart(ledger);
+        Ok(())
+    }
+
     /// Nonce of an account in the current state.
     pub fn nonce(&self, address: Address) -> u64 {
         self.chain.read().ledger.world.account(&address).map_or(0, |account| account.nonce)
@@ -257,7 +274,7 @@ impl Node {
             let excess_blob_gas = parent.header.next_block_excess_blob_gas(params).unwrap_or(0);
             BlobExcessGasAndPrice { excess_blob_gas, blob_gasprice: params.calc_blob_fee(excess_blob_gas) }
         });
-        let start_block_call = Inference::start_block_call(&chain.ledger.view(), &parent);
+        let start_block_call = Inference::start_block_call(&parent);
         BlockPlan {
             env,
             parent,

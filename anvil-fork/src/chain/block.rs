@@ -27,6 +27,8 @@ pub struct Block {
     pub before: World,
     /// State after the block.
     pub world: World,
+    /// Whether the two states are those, or were not in the file that the block came from.
+    pub states_kept: bool,
     /// Outcomes used, by request id, each once: traces of this block have no other source.
     pub inferences: Vec<Used>,
 }

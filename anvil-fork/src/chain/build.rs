@@ -92,6 +92,7 @@ pub fn build(
         blob_gas_price: plan.env.block_env.blob_excess_gas_and_price.map(|blob| blob.blob_gasprice),
         before: ledger.world.clone(),
         world: executed.world,
+        states_kept: true,
         inferences: executed.inferences,
     };
     Ok(Built { block, skipped: executed.skipped })

@@ -60,6 +60,7 @@ impl Genesis {
             blob_gas_price: None,
             before: World::default(),
             world,
+            states_kept: true,
             inferences: Vec::new(),
         })
     }

@@ -1,6 +1,6 @@
 //! The chain of blocks. A clone is O(1), which is what snapshots are.
 
-use super::{Block, View, World};
+use super::{Block, StateError, View, World};
 use alloy_primitives::{B256, U256};
 use std::sync::Arc;
 
@@ -61,7 +61,9 @@ impl Ledger {
             }
             taken.push(block);
         }
-        self.world = self.head().world.clone();
+        if self.head().states_kept {
+            self.world = self.head().world.clone();
+        }
         taken.reverse();
         taken
     }
@@ -99,14 +101,21 @@ impl Ledger {
     }
 
     /// The state after a block.
-    pub fn view_after(&self, block: &Block) -> View {
-        let world = if block.hash == self.head().hash { &self.world } else { &block.world };
-        View { world: world.clone(), blocks: self.blocks.clone() }
+    pub fn view_after(&self, block: &Block) -> Result<View, StateError> {
+        let world = match (block.hash == self.head().hash, block.states_kept) {
+            (true, _) => &self.world,
+            (false, true) => &block.world,
+            (false, false) => return Err(StateError::NotKept(block.header.number)),
+        };
+        Ok(View { world: world.clone(), blocks: self.blocks.clone() })
     }
 
     /// The state that a block was built on.
-    pub fn view_before(&self, block: &Block) -> View {
-        View { world: block.before.clone(), blocks: self.blocks.clone() }
+    pub fn view_before(&self, block: &Block) -> Result<View, StateError> {
+        if !block.states_kept {
+            return Err(StateError::NotKept(block.header.number));
+        }
+        Ok(View { world: block.before.clone(), blocks: self.blocks.clone() })
     }
 
     /// All blocks, oldest first.

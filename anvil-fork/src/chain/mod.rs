@@ -3,6 +3,7 @@
 mod block;
 mod build;
 mod clock;
+mod dump;
 mod genesis;
 mod ledger;
 mod spec;
@@ -13,6 +14,7 @@ mod world;
 pub use block::{Block, Transaction, pool_form};
 pub use build::{BlockPlan, Built, Candidate, Skip, build};
 pub use clock::{Clock, TimestampError, wall};
+pub use dump::{DumpError, dump, load};
 pub use genesis::{Genesis, GenesisError};
 pub use ledger::{Ledger, Snapshot};
 pub use spec::{Spec, UnknownHardfork};

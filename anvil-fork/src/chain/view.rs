@@ -11,6 +11,9 @@ pub enum StateError {
     /// Code that an account names is not there.
     #[error("code {0} is missing from the state: the state file it came from is incomplete")]
     MissingCode(B256),
+    /// A block whose state is not here.
+    #[error("the state of block {0} is not kept: state files hold the last state only")]
+    NotKept(u64),
 }
 
 impl DBErrorMarker for StateError {}

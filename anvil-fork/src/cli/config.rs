@@ -1,6 +1,6 @@
 //! From flags to a validated configuration: the only place that makes the node's parts.
 
-use super::flags::NodeFlags;
+use super::{flags::NodeFlags, genesis_file};
 use crate::{
     accounts::{Accounts, AccountsError, wei},
     chain::{Genesis, GenesisError, Spec, UnknownHardfork, wall},
@@ -75,6 +75,7 @@ pub struct Config {
     pub config_out: Option<PathBuf>,
     flags: NodeFlags,
     spec: Spec,
+    init: Option<alloy_genesis::Genesis>,
     engine: EngineConfig,
     data_dir: PathBuf,
 }
@@ -83,7 +84,14 @@ impl Config {
     /// Checks what the user typed.
     pub fn new(flags: NodeFlags) -> Result<Self, ConfigError> {
         let accounts = Accounts::from_mnemonic(&flags.mnemonic, &flags.derivation_path, flags.accounts)?;
-        let spec = Spec::up_to(flags.chain_id.unwrap_or(CHAIN_ID), &flags.hardfork)?;
+        let init = flags.init.as_deref().map(genesis_file::read).transpose()?;
+        let mut spec = match &init {
+            Some(file) => genesis_file::spec(file),
+            None => Spec::up_to(CHAIN_ID, &flags.hardfork)?,
+        };
+        if let Some(chain_id) = flags.chain_id {
+            spec.set_chain_id(chain_id);
+        }
         check_address(flags.precompile, spec.evm_spec(flags.number, wall()))?;
         let mut engine = EngineConfig::default();
         engine.kind = if flags.engine == "ort" { Kind::Ort } else { Kind::Exact };
@@ -99,6 +107,7 @@ impl Config {
             data_dir: data_dir(flags.data_dir.as_deref())?,
             flags,
             spec,
+            init,
             engine,
         })
     }
@@ -139,7 +148,7 @@ impl Config {
     fn genesis(&self, models: Vec<(B256, foreblock_precompile::ModelSlot)>) -> Genesis {
         let flags = &self.flags;
         let balance = wei(flags.balance);
-        Genesis {
+        let mut genesis = Genesis {
             number: flags.number,
             timestamp: flags.timestamp.unwrap_or_else(wall),
             gas_limit: flags.gas_limit.unwrap_or(GAS_LIMIT),
@@ -153,7 +162,11 @@ impl Config {
             nonce: 0,
             precompile: flags.precompile,
             models,
+        };
+        if let Some(file) = &self.init {
+            genesis_file::apply(file, &mut genesis);
         }
+        genesis
     }
 
     fn settings(&self, genesis: &Genesis) -> Settings {
@@ -161,7 +174,8 @@ impl Config {
         Settings {
             coinbase: genesis.coinbase,
             gas_limit: genesis.gas_limit,
-            next_base_fee: None,
+            // As anvil: the first block after genesis has the same base fee.
+            next_base_fee: Some(genesis.base_fee),
             next_prevrandao: None,
             no_base_fee: flags.block_base_fee_per_gas == Some(0),
             min_gas_price_wei: flags.gas_price.unwrap_or(GAS_PRICE_WEI),

@@ -2,6 +2,7 @@
 
 mod config;
 mod flags;
+mod genesis_file;
 mod node;
 
 pub use config::{Config, ConfigError};

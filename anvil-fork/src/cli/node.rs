@@ -1,9 +1,9 @@
 //! The life of a node: start, serve, stop.
 
 use super::Config;
-use crate::{banner, inference, miner, rpc};
+use crate::{banner, chain, inference, miner, node::Node, rpc};
 use anyhow::Context;
-use std::sync::Arc;
+use std::{path::Path, sync::Arc, time::Duration};
 
 /// Runs a node until it is interrupted.
 pub fn run(config: Config) -> anyhow::Result<()> {
@@ -13,26 +13,66 @@ pub fn run(config: Config) -> anyhow::Result<()> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let node = config.start()?;
+    load(&config, &node)?;
     let (servers, addresses) = rpc::serve(node.clone(), &config.server).await?;
     if let Some(path) = &config.config_out {
-        let json = serde_json::to_vec_pretty(&banner::json(&config, &node))?;
-        std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
+        write_whole(path, &serde_json::to_vec_pretty(&banner::json(&config, &node))?)?;
     }
     if !config.flags().quiet {
         print!("{}", banner::text(&config, &node, &addresses));
     }
     tokio::spawn(miner::run(node.clone()));
     tokio::spawn(inference::follow(node.clone()));
+    if let (Some(path), Some(every)) = (config.dump_state.clone(), config.dump_interval) {
+        tokio::spawn(dump_each(node.clone(), path, every));
+    }
     interrupted().await?;
     for server in &servers {
         let _ = server.stop();
     }
-    tokio::task::spawn_blocking(move || stop(&node)).await?;
-    Ok(())
+    tokio::task::spawn_blocking(move || stop(&config, &node)).await?
 }
 
-fn stop(node: &Arc<crate::node::Node>) {
+/// The file for a path that may name a folder.
+fn state_file(path: &Path) -> std::path::PathBuf {
+    if path.is_dir() { path.join("state.json") } else { path.to_owned() }
+}
+
+fn load(config: &Config, node: &Node) -> anyhow::Result<()> {
+    let Some(path) = config.load_state.as_deref().map(state_file) else { return Ok(()) };
+    if !path.exists() && !config.load_state_required {
+        return Ok(());
+    }
+    let json = std::fs::read(&path).with_context(|| format!("cannot read the state file {}", path.display()))?;
+    node.load_state(&json).with_context(|| path.display().to_string())
+}
+
+async fn dump_each(node: Arc<Node>, path: std::path::PathBuf, every: Duration) {
+    let mut tick = tokio::time::interval(every.max(Duration::from_secs(1)));
+    loop {
+        tick.tick().await;
+        let (node, path) = (node.clone(), path.clone());
+        let done = tokio::task::spawn_blocking(move || dump(&node, &path)).await;
+        if let Ok(Err(error)) = done {
+            tracing::error!("the state could not be written: {error:#}");
+        }
+    }
+}
+
+fn dump(node: &Node, path: &Path) -> anyhow::Result<()> {
+    write_whole(&state_file(path), &chain::dump(&node.ledger())?)
+}
+
+/// Writes a file as a whole or not at all.
+fn write_whole(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    let beside = path.with_extension("new");
+    let written = std::fs::write(&beside, content).and_then(|()| std::fs::rename(&beside, path));
+    written.with_context(|| format!("cannot write {}: check that the folder exists and has room", path.display()))
+}
+
+fn stop(config: &Config, node: &Node) -> anyhow::Result<()> {
     node.inference.stop();
+    config.dump_state.as_deref().map_or(Ok(()), |path| dump(node, path))
 }
 
 async fn interrupted() -> std::io::Result<()> {

@@ -1,9 +1,8 @@
 //! The chain's head in the pre-executor's words.
 
-use crate::chain::{Block, BlockPlan, StateError, View};
+use crate::chain::{BlockPlan, StateError, View};
 use alloy_primitives::{Address, B256, U256};
 use foreblock_pre_executor::Head;
-use foreblock_precompile::{MODEL_REGISTRY_ADDRESS, ModelSlot, model_storage_key};
 use revm::{
     bytecode::Bytecode,
     database_interface::{DatabaseRef, ErasedError},
@@ -24,15 +23,6 @@ pub(super) fn head(plan: &BlockPlan, view: View, interval: Option<Duration>) -> 
         slot,
         writes: None,
     }
-}
-
-/// Inference gas that a block ran: each request of its list once.
-pub(super) fn inference_gas(view: &View, block: &Block) -> u64 {
-    let gas_of = |model: B256| {
-        let slot = view.storage_ref(MODEL_REGISTRY_ADDRESS, model_storage_key(model).into()).ok()?;
-        Some(ModelSlot::unpack(slot)?.gas_per_run)
-    };
-    block.inferences.iter().filter_map(|used| gas_of(used.model)).fold(0, u64::saturating_add)
 }
 
 /// A view whose errors have no type, as whoever reads any state wants it.

@@ -125,8 +125,8 @@ impl Inference {
     }
 
     /// Calldata of the system call that moves the price of inference by what `parent` ran.
-    pub fn start_block_call(view: &View, parent: &Block) -> Bytes {
-        price::start_block_call(head::inference_gas(view, parent))
+    pub fn start_block_call(parent: &Block) -> Bytes {
+        price::start_block_call(parent.inferences.iter().fold(0, |gas, used| gas.saturating_add(used.inference_gas)))
     }
 
     /// Stops workers and scout; what runs is finished and stored.

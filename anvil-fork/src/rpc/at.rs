@@ -48,7 +48,7 @@ pub(super) fn mined(node: &Node, id: Option<BlockId>) -> Result<Arc<Block>, RpcE
 pub(super) fn state(node: &Node, id: Option<BlockId>) -> Result<(View, EvmEnv), RpcError> {
     let ledger = node.ledger();
     match find(node, &ledger, id) {
-        Some(At::Mined(block)) => Ok((ledger.view_after(&block), node.env_of(&block))),
+        Some(At::Mined(block)) => Ok((ledger.view_after(&block)?, node.env_of(&block))),
         Some(At::Pending) => {
             let built = node.pending_block()?;
             let env = node.env_of(&built.block);
@@ -64,7 +64,7 @@ pub(super) fn state(node: &Node, id: Option<BlockId>) -> Result<(View, EvmEnv), 
 pub(super) fn view(node: &Node, id: Option<BlockId>) -> Result<View, RpcError> {
     let ledger = node.ledger();
     match find(node, &ledger, id) {
-        Some(At::Mined(block)) => Ok(ledger.view_after(&block)),
+        Some(At::Mined(block)) => Ok(ledger.view_after(&block)?),
         _ => state(node, id).map(|(view, _)| view),
     }
 }

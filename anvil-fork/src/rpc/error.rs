@@ -1,7 +1,7 @@
 //! Errors of JSON-RPC, with the codes and messages of geth and anvil where clients match on them.
 
 use crate::{
-    chain::StateError,
+    chain::{DumpError, StateError},
     miner::{AdmitError, MineError},
 };
 use alloy_primitives::{Bytes, hex};
@@ -75,7 +75,16 @@ impl From<RpcError> for ErrorObjectOwned {
 
 impl From<StateError> for RpcError {
     fn from(error: StateError) -> Self {
-        Self::Internal(error.to_string())
+        match error {
+            StateError::NotKept(_) => Self::NotFound(error.to_string()),
+            StateError::MissingCode(_) => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<DumpError> for RpcError {
+    fn from(error: DumpError) -> Self {
+        Self::InvalidParams(error.to_string())
     }
 }
 

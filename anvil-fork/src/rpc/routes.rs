@@ -1,8 +1,8 @@
 //! The one table from names to methods.
 
 use super::{
-    Args, Reply, RpcError, blocks, call, cheats, debug, estimate, evm, fees, filters, inference, logs, net, send,
-    state, transactions, txpool, wallet,
+    Args, Reply, RpcError, blocks, call, cheats, debug, dump, estimate, evm, fees, filters, inference, logs, net,
+    parity, send, simulate, state, transactions, txpool, wallet,
 };
 use crate::node::Node;
 use serde_json::value::{RawValue, to_raw_value};
@@ -84,6 +84,7 @@ routes! {
 
     "eth_call" => call::call,
     "eth_callMany" => call::call_many,
+    "eth_simulateV1" => simulate::simulate,
     "eth_estimateGas" => estimate::gas,
     "eth_createAccessList" => estimate::access_list,
 
@@ -135,6 +136,9 @@ routes! {
     "anvil_dropTransaction" | "hardhat_dropTransaction" => cheats::drop_transaction,
     "anvil_dropAllTransactions" => cheats::drop_all,
     "anvil_removePoolTransactions" => cheats::drop_of_sender,
+    "anvil_dumpState" | "hardhat_dumpState" => dump::dump_state,
+    "anvil_loadState" | "hardhat_loadState" => dump::load_state,
+    "anvil_reset" | "hardhat_reset" => dump::reset,
     "anvil_nodeInfo" => cheats::node_info,
     "anvil_metadata" | "hardhat_metadata" => cheats::metadata,
 
@@ -151,7 +155,37 @@ routes! {
     "debug_getRawBlock" => debug::raw_block,
     "debug_getRawReceipts" => debug::raw_receipts,
 
+    "trace_transaction" => parity::transaction,
+    "trace_get" => parity::get,
+    "trace_block" => parity::block,
+    "trace_replayTransaction" => parity::replay_transaction,
+    "trace_replayBlockTransactions" => parity::replay_block,
+
     "inference_models" => inference::models,
     "inference_status" => inference::status,
     "inference_callEnvelope" => inference::call_envelope,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NAMES;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_documented_methods_are_those_that_are_there() {
+        let page = include_str!("../../../docs/rpc.md");
+        let documented: BTreeSet<&str> = page
+            .lines()
+            .filter(|line| line.starts_with("| `") && line.contains("| done |"))
+            .flat_map(|line| line.split('|').nth(1).unwrap_or_default().split(','))
+            .map(|name| name.trim().trim_matches('`'))
+            .collect();
+        let missing: Vec<_> = NAMES.iter().filter(|name| !documented.contains(*name)).collect();
+        assert!(missing.is_empty(), "docs/rpc.md lacks {missing:?}");
+        let subscriptions = ["eth_subscribe", "eth_unsubscribe"];
+        let extra: Vec<_> =
+            documented.iter().filter(|name| !NAMES.contains(name) && !subscriptions.contains(name)).collect();
+        assert!(extra.is_empty(), "docs/rpc.md says these are done: {extra:?}");
+        assert_eq!(NAMES.iter().collect::<BTreeSet<_>>().len(), NAMES.len(), "each name once");
+    }
 }

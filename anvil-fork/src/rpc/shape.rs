@@ -109,3 +109,8 @@ pub(super) fn log(block: &Block, index: usize, log_index: usize, inner: alloy_pr
         removed: false,
     }
 }
+
+/// A header that is in no chain.
+pub(super) fn simulated_header(header: alloy_consensus::Header, hash: alloy_primitives::B256) -> rpc::Header {
+    rpc::Header::from_consensus(Sealed::new_unchecked(header, hash), None, None)
+}

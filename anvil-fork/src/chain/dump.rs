@@ -1,0 +1,153 @@
+//! The chain as a file: accounts in anvil's format, and blocks with receipts and inference lists beside them.
+//!
+//! States of past blocks are not in the file: after loading, only the head's state can be read.
+
+use super::{Account, Block, Ledger, World};
+use alloy_consensus::{ReceiptEnvelope, TxEnvelope, transaction::Recovered};
+use alloy_eips::{Decodable2718, Encodable2718};
+use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_rlp::Decodable;
+use foreblock_precompile::{Certificate, InferenceList, ListError, Used};
+use revm::{bytecode::Bytecode, database_interface::DatabaseRef};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A state file that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum DumpError {
+    /// Not the format.
+    #[error("the state file is not JSON as anvil or foreblock write it: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A block in it is broken.
+    #[error("block {0} of the state file does not decode: {1}; the file is damaged")]
+    Block(usize, String),
+    /// Code in it is broken.
+    #[error("code of account {0} in the state file is not valid bytecode: {1}")]
+    Code(Address, String),
+    /// A list that cannot be written.
+    #[error(transparent)]
+    List(#[from] ListError),
+    /// A state with a hole.
+    #[error(transparent)]
+    State(#[from] super::StateError),
+}
+
+#[derive(Serialize, Deserialize)]
+struct StateFile {
+    accounts: BTreeMap<Address, AccountFile>,
+    #[serde(default)]
+    best_block_number: Option<serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    foreblock_blocks: Vec<BlockFile>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AccountFile {
+    nonce: u64,
+    balance: U256,
+    code: Bytes,
+    #[serde(default)]
+    storage: BTreeMap<B256, B256>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BlockFile {
+    rlp: Bytes,
+    senders: Vec<Address>,
+    receipts: Vec<Bytes>,
+    blob_gas_price: Option<u128>,
+    inference_list: Bytes,
+    /// For each entry of the list, its model and inference gas.
+    inference_models: Vec<(B256, u64)>,
+}
+
+/// The chain as JSON.
+pub fn dump(ledger: &Ledger) -> Result<Vec<u8>, DumpError> {
+    let view = ledger.view();
+    let mut accounts = BTreeMap::new();
+    for account in view.world.accounts() {
+        let storage = account.storage.values().map(|slot| (slot.key.into(), slot.value.into()));
+        let code = view.code_by_hash_ref(account.code_hash)?.original_bytes();
+        let file = AccountFile { nonce: account.nonce, balance: account.balance, code, storage: storage.collect() };
+        accounts.insert(account.address, file);
+    }
+    let blocks = ledger.blocks().map(|block| block_file(block)).collect::<Result<_, _>>()?;
+    let best = serde_json::json!(ledger.head().header.number);
+    Ok(serde_json::to_vec(&StateFile { accounts, best_block_number: Some(best), foreblock_blocks: blocks })?)
+}
+
+fn block_file(block: &Block) -> Result<BlockFile, DumpError> {
+    let list = InferenceList::new(block.inferences.iter().map(|used| (used.clone(), Certificate::default())))?;
+    Ok(BlockFile {
+        rlp: alloy_rlp::encode(block.consensus()).into(),
+        senders: block.transactions.iter().map(|tx| tx.signer()).collect(),
+        receipts: block.receipts.iter().map(|receipt| receipt.encoded_2718().into()).collect(),
+        blob_gas_price: block.blob_gas_price,
+        inference_list: list.encode(),
+        inference_models: block.inferences.iter().map(|used| (used.model, used.inference_gas)).collect(),
+    })
+}
+
+/// A chain from JSON. A file of anvil's has accounts only: they are put over the state of `now`, whose head stays.
+pub fn load(json: &[u8], now: &Ledger) -> Result<Ledger, DumpError> {
+    let file: StateFile = serde_json::from_slice(json)?;
+    let own = !file.foreblock_blocks.is_empty();
+    let mut world = if own { World::default() } else { now.world.clone() };
+    for (address, given) in file.accounts {
+        let account = account(&mut world, address, given)?;
+        world.put(account);
+    }
+    if !own {
+        let mut ledger = now.clone();
+        ledger.world = world;
+        return Ok(ledger);
+    }
+    let mut blocks = Vec::new();
+    for (at, file) in file.foreblock_blocks.into_iter().enumerate() {
+        blocks.push(block(file).map_err(|error| DumpError::Block(at, error))?);
+    }
+    let mut blocks = blocks.into_iter();
+    let mut ledger = Ledger::starting_with(blocks.next().expect("there is one, as checked"));
+    blocks.for_each(|block| {
+        ledger.push(block);
+    });
+    ledger.world = world;
+    Ok(ledger)
+}
+
+fn account(world: &mut World, address: Address, given: AccountFile) -> Result<Account, DumpError> {
+    let code = Bytecode::new_raw_checked(given.code).map_err(|error| DumpError::Code(address, error.to_string()))?;
+    let mut account = Account::new(address);
+    account.code_hash = world.put_code(code);
+    account.nonce = given.nonce;
+    account.balance = given.balance;
+    given.storage.into_iter().for_each(|(key, value)| account.set_slot(key.into(), value.into()));
+    Ok(account)
+}
+
+fn block(file: BlockFile) -> Result<Block, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let block = alloy_consensus::Block::<TxEnvelope>::decode(&mut file.rlp.as_ref()).map_err(|error| text(&error))?;
+    let transactions = block.body.transactions.into_iter().zip(file.senders);
+    let receipts = file.receipts.iter().map(|bytes| ReceiptEnvelope::decode_2718_exact(bytes));
+    let list = InferenceList::decode(&file.inference_list).map_err(|error| text(&error))?;
+    let used = list.entries().iter().zip(file.inference_models);
+    Ok(Block {
+        hash: block.header.hash_slow(),
+        header: block.header,
+        transactions: transactions.map(|(tx, sender)| Recovered::new_unchecked(tx, sender)).collect(),
+        receipts: receipts.collect::<Result<_, _>>().map_err(|error| text(&error))?,
+        blob_gas_price: file.blob_gas_price,
+        before: World::default(),
+        world: World::default(),
+        states_kept: false,
+        inferences: used
+            .map(|(entry, (model, inference_gas))| Used {
+                id: entry.id,
+                model,
+                inference_gas,
+                outcome: entry.outcome.clone(),
+            })
+            .collect(),
+    })
+}
