@@ -59,10 +59,34 @@ fn mistakes_have_the_codes_and_words_that_clients_match_on() {
     for (name, method, params, code, words) in [
         ("revert", "eth_call", json!([{ "to": reverting }, "latest"]), 3, "execution reverted"),
         ("revert", "eth_estimateGas", json!([{ "to": reverting }]), 3, "execution reverted"),
-        ("nonce", "eth_sendTransaction", json!([{ "from": ALICE, "to": BOB, "nonce": "0x0", "gas": "0x5208" }]), -32003, "nonce too low"),
-        ("funds", "eth_sendTransaction", json!([{ "from": ALICE, "to": BOB, "gas": "0x5208", "value": "0xffffffffffffffffffffffff" }]), -32003, "Insufficient funds"),
-        ("signer", "eth_sendTransaction", json!([{ "from": STRANGER, "to": BOB, "gas": "0x5208" }]), -32602, "No Signer available"),
-        ("gas", "eth_sendTransaction", json!([{ "from": ALICE, "to": BOB, "gas": "0x1" }]), -32003, "intrinsic gas too low"),
+        (
+            "nonce",
+            "eth_sendTransaction",
+            json!([{ "from": ALICE, "to": BOB, "nonce": "0x0", "gas": "0x5208" }]),
+            -32003,
+            "nonce too low",
+        ),
+        (
+            "funds",
+            "eth_sendTransaction",
+            json!([{ "from": ALICE, "to": BOB, "gas": "0x5208", "value": "0xffffffffffffffffffffffff" }]),
+            -32003,
+            "Insufficient funds",
+        ),
+        (
+            "signer",
+            "eth_sendTransaction",
+            json!([{ "from": STRANGER, "to": BOB, "gas": "0x5208" }]),
+            -32602,
+            "No Signer available",
+        ),
+        (
+            "gas",
+            "eth_sendTransaction",
+            json!([{ "from": ALICE, "to": BOB, "gas": "0x1" }]),
+            -32003,
+            "intrinsic gas too low",
+        ),
         ("block", "eth_getBalance", json!([ALICE, "0xffff"]), -32602, "BlockOutOfRange"),
         ("params", "eth_getBalance", json!([]), -32602, "address"),
         ("params", "eth_getBalance", json!(["0x12"]), -32602, "address"),
@@ -130,9 +154,7 @@ fn anybody_can_be_impersonated() {
 #[test]
 fn without_mining_transactions_wait_are_replaced_and_dropped() {
     let node = Node::start(&["--no-mining"]);
-    let tx = |nonce: &str, fee: &str| {
-        json!({ "from": ALICE, "to": BOB, "gas": "0x5208", "nonce": nonce, "maxFeePerGas": fee, "maxPriorityFeePerGas": "0x1" })
-    };
+    let tx = |nonce: &str, fee: &str| json!({ "from": ALICE, "to": BOB, "gas": "0x5208", "nonce": nonce, "maxFeePerGas": fee, "maxPriorityFeePerGas": "0x1" });
     let first = send(&node, tx("0x0", "0x77359400"));
     let gap = send(&node, tx("0x5", "0x77359400"));
     assert_eq!(node.rpc("txpool_status", json!([])), json!({ "pending": "0x1", "queued": "0x1" }));
@@ -167,9 +189,13 @@ fn logs_filters_and_traces_see_what_a_contract_did() {
 
     let trace = node.rpc("debug_traceTransaction", json!([hash]));
     assert_eq!(number(&receipt["gasUsed"]), u128::from(trace["gas"].as_u64().unwrap()));
-    let opcodes: Vec<&str> = trace["structLogs"].as_array().unwrap().iter().map(|log| log["op"].as_str().unwrap()).collect();
+    let opcodes: Vec<&str> =
+        trace["structLogs"].as_array().unwrap().iter().map(|log| log["op"].as_str().unwrap()).collect();
     assert_eq!(opcodes, ["PUSH1", "PUSH1", "SSTORE", "PUSH1", "PUSH1", "PUSH1", "LOG1", "STOP"]);
-    let diff = node.rpc("debug_traceTransaction", json!([hash, { "tracer": "prestateTracer", "tracerConfig": { "diffMode": true } }]));
+    let diff = node.rpc(
+        "debug_traceTransaction",
+        json!([hash, { "tracer": "prestateTracer", "tracerConfig": { "diffMode": true } }]),
+    );
     assert!(diff["post"][&contract]["storage"].is_object(), "{diff}");
     let list = node.rpc("eth_createAccessList", json!([{ "from": ALICE, "to": contract }]));
     assert_eq!(list["accessList"][0]["address"], json!(contract), "{list}");
