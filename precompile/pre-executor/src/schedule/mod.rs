@@ -11,6 +11,11 @@ pub mod plan;
 mod quota;
 mod work;
 
+#[cfg(test)]
+mod invariants;
+#[cfg(test)]
+mod tests;
+
 pub use cost::{Costs, Prior};
 pub use limits::{Limits, Slot};
 pub use plan::rank;

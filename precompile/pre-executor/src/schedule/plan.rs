@@ -71,28 +71,71 @@ pub struct Load {
     pub used_us: HashMap<ModelId, Micros>,
 }
 
-/// Room that is left until the seal: time by worker, and share by model.
+/// Deadlines within a slot are told apart this finely.
+const STEPS: u64 = 64;
+
+/// Room that is left until the seal: time by worker, by deadline and by model.
 struct Room<'a> {
     free_us: Vec<Micros>,
+    /// When the workers become free, before anything is planned.
+    start_us: Vec<Micros>,
+    /// Time planned for work due in each step of the slot; as the earliest deadline runs first, work due later waits.
+    due_us: Vec<Micros>,
     used_us: HashMap<ModelId, Micros>,
     model_max_us: Micros,
+    now_us: Micros,
     slot: &'a Slot,
 }
 
-impl Room<'_> {
-    /// Takes the time of one request if it ends before the deadline.
+impl<'a> Room<'a> {
+    fn new(load: &Load, limits: &Limits, slot: &'a Slot, now_us: Micros) -> Self {
+        Self {
+            free_us: load.free_us.clone(),
+            start_us: load.free_us.clone(),
+            due_us: vec![0; STEPS as usize + 1],
+            used_us: load.used_us.clone(),
+            model_max_us: slot.length_us * limits.workers as u64 / limits.model_divisor.max(1),
+            now_us,
+            slot,
+        }
+    }
+
+    /// Takes the time of one request if all that is taken still ends in time.
     fn take(&mut self, model: ModelId, cost_us: Micros, deadline_us: Micros, share_only: bool) -> bool {
         let used = self.used_us.get(&model).copied().unwrap_or(0);
         if share_only && used + cost_us > self.model_max_us {
             return false;
         }
+        let step = self.step(deadline_us);
+        if !self.in_time(step, cost_us) {
+            return false;
+        }
         let Some(free) = self.free_us.iter_mut().min() else { return false };
-        if *free + cost_us > deadline_us.min(self.slot.seal_us) {
+        if *free + cost_us > self.slot.seal_us {
             return false;
         }
         *free += cost_us;
+        self.due_us[step] += cost_us;
         self.used_us.insert(model, used + cost_us);
         true
+    }
+
+    /// The last step that ends at or before the deadline.
+    fn step(&self, deadline_us: Micros) -> usize {
+        let whole_us = self.slot.seal_us.saturating_sub(self.now_us).max(1);
+        let until_us = deadline_us.min(self.slot.seal_us).saturating_sub(self.now_us);
+        (until_us * STEPS / whole_us) as usize
+    }
+
+    /// Whether `cost_us` more, due at the end of `first`, leaves everything due then or later in time.
+    fn in_time(&self, first: usize, cost_us: Micros) -> bool {
+        let whole_us = self.slot.seal_us.saturating_sub(self.now_us);
+        let mut due_us = self.due_us[..first].iter().sum::<Micros>() + cost_us;
+        (first..=STEPS as usize).all(|step| {
+            due_us += self.due_us[step];
+            let end_us = self.now_us + whole_us * step as u64 / STEPS;
+            due_us <= self.start_us.iter().map(|start| end_us.saturating_sub(*start)).sum()
+        })
     }
 }
 
@@ -110,12 +153,7 @@ pub fn plan(
     planned.sort_by(|a, b| {
         a.turn.cmp(&b.turn).then(b.rank.total_cmp(&a.rank)).then(a.since_us.cmp(&b.since_us)).then(a.id.cmp(&b.id))
     });
-    let mut room = Room {
-        free_us: load.free_us.clone(),
-        used_us: load.used_us.clone(),
-        model_max_us: slot.length_us * limits.workers as u64 / limits.model_divisor.max(1),
-        slot,
-    };
+    let mut room = Room::new(load, limits, slot, now_us);
     for (share_only, turn) in [(true, Turn::Now), (false, Turn::NowBeyondShare)] {
         for work in planned.iter_mut().filter(|work| matches!(work.turn, Turn::AskedFirst | Turn::Later)) {
             let first = work.turn == Turn::AskedFirst;
