@@ -65,8 +65,8 @@ fn inference(
     writeln!(text, "\nTry it: ask {} in a transaction, and see what it answers", entry.manifest.name())?;
     writeln!(
         text,
-        "cast run --rpc-url http://{address} $(cast send --rpc-url http://{address} --private-key {key} {} {} \
-         --json | jq -r .transactionHash)",
+        "cast rpc --rpc-url http://{address} debug_traceTransaction $(cast send --rpc-url http://{address} \
+         --private-key {key} {} {} | awk '/^transactionHash/ {{print $2}}') '{{\"tracer\":\"callTracer\"}}'",
         node.inference.address(),
         hex::encode_prefixed(call)
     )
