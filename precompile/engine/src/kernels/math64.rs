@@ -184,9 +184,9 @@ fn reduce_huge(x: f64) -> (f64, f64, u64) {
     };
     let mut product = [0u64; 4]; // little-endian words of mantissa * digits
     let mut carry = 0u128;
-    for word in 0..3 {
+    for (word, low) in product[..3].iter_mut().enumerate() {
         let sum = u128::from(mantissa) * u128::from(digits(2 - word)) + carry;
-        product[word] = sum as u64;
+        *low = sum as u64;
         carry = sum >> 64;
     }
     product[3] = carry as u64;

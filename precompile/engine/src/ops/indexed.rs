@@ -83,7 +83,7 @@ fn slices(
     let own = strides(shape);
     let values = indices.to_i64s()?;
     let batches: usize = shape[..batch].iter().product();
-    let each = if batches == 0 { 0 } else { tuples / batches };
+    let each = tuples.checked_div(batches).unwrap_or(0);
     let batch_size: usize = shape[batch..].iter().product();
     let mut out = Vec::with_capacity(tuples);
     for tuple in 0..tuples {

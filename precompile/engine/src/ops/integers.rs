@@ -98,10 +98,9 @@ fn shift(node: &Node<'_>) -> Built {
         let (a, b) = (inputs.get(0)?, inputs.get(1)?);
         // By the width or more, what is left are the signs. A negative amount counts as such.
         let y = for_integers!(a, T => zip::<T, T>(a, b, context, |x, by| {
-            let by = u32::try_from(*by).unwrap_or(u32::MAX);
+            let by = u32::try_from(i128::from(*by)).unwrap_or(u32::MAX);
             let shifted = if left { x.checked_shl(by) } else { x.checked_shr(by) };
-            #[allow(unused_comparisons, reason = "the same code serves unsigned types")]
-            let negative = !left && *x < 0;
+            let negative = !left && i128::from(*x) < 0;
             Ok(shifted.unwrap_or(if negative { !0 } else { 0 }))
         }));
         Ok(vec![y?])
@@ -161,8 +160,7 @@ fn modulo(node: &Node<'_>) -> Built {
                     return Err(failure::undefined("the remainder of a division by zero"));
                 }
                 let rest = x.wrapping_rem(*y);
-                #[allow(unused_comparisons, reason = "the same code serves unsigned types")]
-                let opposite = rest != 0 && (rest < 0) != (*y < 0);
+                let opposite = rest != 0 && (i128::from(rest) < 0) != (i128::from(*y) < 0);
                 Ok(if !fmod && opposite { rest.wrapping_add(*y) } else { rest })
             })),
         };

@@ -39,7 +39,7 @@ fn rotary(node: &Node<'_>) -> Built {
             )));
         }
         let positions = inputs.optional(3).map(Tensor::to_i64s).transpose()?;
-        let rows = if half == 0 { 0 } else { cos.len() / half };
+        let rows = cos.len().checked_div(half).unwrap_or(0);
         let row = |token: usize| -> Result<usize, Failure> {
             let row = match &positions {
                 Some(positions) => usize::try_from(*positions.get(token).unwrap_or(&-1)).unwrap_or(usize::MAX),

@@ -1,8 +1,8 @@
 //! `ArrayFeatureExtractor`, `FeatureVectorizer` and `ZipMap`: columns picked, joined and named.
 
 use super::{floats, matrix};
-use crate::failure;
-use crate::graph::Node;
+use crate::failure::{self, Failure};
+use crate::graph::{Context, Node};
 use crate::ops::{Built, LATEST, Operator, kernel};
 use crate::tensor::{Element, Tensor};
 use crate::with_data;
@@ -31,23 +31,23 @@ fn extract(_: &Node<'_>) -> Built {
         shape.pop();
         let rows: usize = shape.iter().product();
         shape.push(picked.len());
-        let count = rows.checked_mul(picked.len()).ok_or_else(|| failure::out_of_memory("too many columns"))?;
-        with_data!(x.data(), v => {
-            let mut out = reserve_like(v.as_slice(), context, count)?;
-            for row in v.chunks(columns.max(1)).take(rows) {
-                out.extend(picked.iter().map(|column| row[*column].clone()));
-            }
-            Ok(vec![Tensor::new(shape, out)?])
-        })
+        with_data!(x.data(), v => Ok(vec![Tensor::new(shape, columns_of(v, columns, rows, &picked, context)?)?]))
     })
 }
 
-fn reserve_like<T: Element>(
-    _: &[T],
-    context: &crate::graph::Context,
-    count: usize,
-) -> Result<Vec<T>, crate::failure::Failure> {
-    context.reserve::<T>(count)
+/// The picked columns of each row.
+fn columns_of<T: Element>(
+    x: &[T],
+    columns: usize,
+    rows: usize,
+    picked: &[usize],
+    context: &Context,
+) -> Result<Vec<T>, Failure> {
+    let mut out = context.reserve::<T>(rows.saturating_mul(picked.len()))?;
+    for row in x.chunks(columns.max(1)).take(rows) {
+        out.extend(picked.iter().map(|column| row[*column].clone()));
+    }
+    Ok(out)
 }
 
 fn join(node: &Node<'_>) -> Built {

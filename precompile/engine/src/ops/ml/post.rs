@@ -83,7 +83,7 @@ mod tests {
     fn transforms() {
         let mut row = [1.0, 2.0, 3.0];
         Post::Softmax.apply(&mut row);
-        close(&row, &[0.090030573, 0.244728478, 0.665240943]);
+        close(&row, &[0.090_030_57, 0.244_728_48, 0.665_240_94]);
         let mut row = [1.0, 0.0, 1.0];
         Post::SoftmaxZero.apply(&mut row);
         close(&row, &[0.5, 0.0, 0.5]);
