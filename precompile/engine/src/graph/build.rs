@@ -17,6 +17,8 @@ use crate::tensor::Tensor;
 
 /// Largest constant that folding makes: larger ones are computed on each run and freed again.
 const FOLDED_BYTES_MAX: u64 = 16 << 20;
+/// Multiply-adds that folding may spend: a hostile file must not keep a node busy while it loads.
+const FOLDED_MACS_MAX: u64 = 1 << 33;
 
 /// Opset versions by domain; the default domain is the empty name.
 pub(crate) type Opsets = HashMap<String, i64>;
@@ -30,6 +32,7 @@ pub(super) struct Compiler {
     scopes: Vec<Scope>,
     nodes: usize,
     folded_bytes: u64,
+    folded_macs: u64,
 }
 
 /// Names visible in a graph.
@@ -51,8 +54,16 @@ pub(crate) fn compile(
     isa: Isa,
     limits: &Limits,
 ) -> Result<Plan, LoadError> {
-    let mut compiler =
-        Compiler { isa, limits: limits.clone(), opsets, constants, scopes: Vec::new(), nodes: 0, folded_bytes: 0 };
+    let mut compiler = Compiler {
+        isa,
+        limits: limits.clone(),
+        opsets,
+        constants,
+        scopes: Vec::new(),
+        nodes: 0,
+        folded_bytes: 0,
+        folded_macs: 0,
+    };
     Ok(compiler.graph(graph)?.plan)
 }
 
@@ -174,7 +185,8 @@ impl Compiler {
         }
         let captured = std::mem::take(&mut self.scope().wanted);
         let label = format!("{} ({})", name_of(proto), operator.name);
-        let step = Step { label, kernel, inputs, captured, outputs: Vec::new() };
+        let nested = proto.attribute.iter().any(|a| a.g.is_some() || !a.graphs.is_empty());
+        let step = Step { label, kernel, inputs, captured, outputs: Vec::new(), nested };
         self.finish(proto, step)
     }
 
@@ -222,14 +234,17 @@ impl Compiler {
     /// may be in a branch that is never taken.
     fn fold(&mut self, step: &Step, outputs: usize) -> Option<Vec<Tensor>> {
         let fixed = |source: &Source| !matches!(source, Source::Slot { .. });
-        if !step.inputs.iter().all(fixed) || !step.captured.is_empty() {
+        if !step.inputs.iter().all(fixed) || step.nested || self.folded_macs > FOLDED_MACS_MAX {
             return None;
         }
         let limits =
             Limits { run_bytes_max: 4 * FOLDED_BYTES_MAX.min(self.limits.run_bytes_max), ..self.limits.clone() };
         let value = |source: &Source| if let Source::Constant(tensor) = source { Some(tensor.clone()) } else { None };
         let mut inputs = Inputs::new(step.inputs.iter().map(value).collect());
-        let tensors = (step.kernel)(&mut inputs, &Context::new(self.isa, &limits)).ok()?;
+        let context = Context::new(self.isa, &limits);
+        let tensors = (step.kernel)(&mut inputs, &context);
+        self.folded_macs = self.folded_macs.saturating_add(context.cost().macs);
+        let tensors = tensors.ok()?;
         let bytes: u64 = tensors.iter().map(Tensor::size_bytes).sum();
         let total = self.folded_bytes.saturating_add(bytes);
         if tensors.len() < outputs || bytes > FOLDED_BYTES_MAX || total > self.limits.weights_bytes_max {

@@ -23,6 +23,8 @@ pub(super) struct Step {
     pub(super) inputs: Vec<Source>,
     pub(super) captured: Vec<Source>,
     pub(super) outputs: Vec<Option<usize>>,
+    /// Whether it holds graphs, whose length of work is not known.
+    pub(super) nested: bool,
 }
 
 /// Operations in order, with all names resolved.

@@ -113,7 +113,7 @@ impl Block<'_, '_> {
                 }
             }
         }
-        let sums: [[f32; PANEL]; P] = sums.map(spread);
+        let sums: [[f32; PANEL]; P] = std::array::from_fn(|p| spread(sums[p]));
         for (p, sum) in sums.iter().enumerate() {
             self.store(0, first + p, sum);
         }
@@ -163,5 +163,5 @@ fn chains<F: Fma, const W: usize, const N: usize, const R: usize>(
             }
         }
     }
-    sums.map(spread)
+    std::array::from_fn(|r| spread(sums[r]))
 }

@@ -74,28 +74,42 @@ impl Patches<'_> {
         runs
     }
 
-    /// Writes the elements of `run` at one place of the kernel; `image` is one channel.
-    fn copy(&self, image: &[f32], run: &Run, at: [usize; AXES], out: &mut [f32]) {
+    /// The input row that `run` reads at one row of the kernel; `image` is one channel.
+    #[inline(always)]
+    fn input_row<'b>(&self, image: &'b [f32], run: &Run, depth: usize, height: usize) -> Option<&'b [f32]> {
         let g = &self.geometry;
-        let (Some(z), Some(y)) = (g.source(0, run.depth, at[0]), g.source(1, run.height, at[1])) else {
-            return out.fill(0.0);
-        };
-        let start = (z * g.input[1] + y) * g.input[2];
-        let row = &image[start..start + g.input[2]];
-        if g.transposed || g.stride[2] != 1 {
+        let start = (g.source(0, run.depth, depth)? * g.input[1] + g.source(1, run.height, height)?) * g.input[2];
+        Some(&image[start..start + g.input[2]])
+    }
+
+    /// Writes the elements of `run` at column `column` of the kernel.
+    #[inline(always)]
+    fn copy(&self, row: Option<&[f32]>, run: &Run, column: usize, out: &mut [f32]) {
+        let g = &self.geometry;
+        let Some(row) = row else { return out.fill(0.0) };
+        if g.transposed {
             for (i, x) in out.iter_mut().enumerate() {
-                *x = g.source(2, run.width + i, at[2]).map_or(0.0, |i| row[i]);
+                *x = g.source(2, run.width + i, column).map_or(0.0, |i| row[i]);
             }
             return;
         }
-        // Input elements from - pad on: those before the row and behind it are zero.
-        let from = run.width + at[2] * g.dilation[2];
-        let before = g.pad[2].saturating_sub(from).min(out.len());
-        let first = (from + before).saturating_sub(g.pad[2]).min(row.len());
-        let count = (row.len() - first).min(out.len() - before);
-        out[..before].fill(0.0);
-        out[before..before + count].copy_from_slice(&row[first..first + count]);
-        out[before + count..].fill(0.0);
+        // Places from the first zero before the row on; those before the row and behind it are zero.
+        let (step, pad) = (g.stride[2], g.pad[2]);
+        let from = run.width * step + column * g.dilation[2];
+        let full = from >= pad && from - pad + (out.len() - 1) * step < row.len();
+        if full {
+            let places = &row[from - pad..];
+            match (step, out.first_chunk_mut::<16>(), places.first_chunk::<16>()) {
+                // Whole panels, as nearly all are, without a call.
+                (1, Some(out), Some(places)) => *out = *places,
+                (1, _, _) => out.iter_mut().zip(places).for_each(|(x, v)| *x = *v),
+                _ => out.iter_mut().zip(places.iter().step_by(step)).for_each(|(x, v)| *x = *v),
+            }
+            return;
+        }
+        for (i, x) in out.iter_mut().enumerate() {
+            *x = (from + i * step).checked_sub(pad).and_then(|i| row.get(i)).copied().unwrap_or(0.0);
+        }
     }
 }
 
@@ -106,14 +120,32 @@ impl Pack for Patches<'_> {
         let runs = self.runs(line0, lines);
         let [_, rows, columns] = g.kernel;
         let size: usize = g.kernel.iter().product();
-        for (k, row) in out.chunks_exact_mut(width).enumerate() {
-            let (channel, place) = ((k0 + k) / size, (k0 + k) % size);
-            let at = [place / columns / rows, place / columns % rows, place % columns];
+        let (mut channel, place) = (k0 / size, k0 % size);
+        let [mut depth, mut height, mut column] = [place / columns / rows, place / columns % rows, place % columns];
+        let mut panel = out.chunks_exact_mut(width);
+        let mut lines_of: Vec<&mut [f32]> = Vec::with_capacity(columns);
+        // All columns of one row of the kernel at a time: they read the same input rows.
+        loop {
+            lines_of.clear();
+            lines_of.extend(panel.by_ref().take(columns - column));
+            if lines_of.is_empty() {
+                return;
+            }
             let image = &self.image[channel * plane..(channel + 1) * plane];
             for run in &runs {
-                self.copy(image, run, at, &mut row[run.start..run.start + run.length]);
+                let row = self.input_row(image, run, depth, height);
+                for (i, line) in lines_of.iter_mut().enumerate() {
+                    self.copy(row, run, column + i, &mut line[run.start..run.start + run.length]);
+                }
             }
-            row[lines..].fill(0.0);
+            lines_of.iter_mut().for_each(|line| line[lines..].fill(0.0));
+            (column, height) = (0, height + 1);
+            if height == rows {
+                (height, depth) = (0, depth + 1);
+            }
+            if depth == g.kernel[0] {
+                (depth, channel) = (0, channel + 1);
+            }
         }
     }
 }

@@ -150,11 +150,30 @@ fn pad(node: &Node<'_>) -> Built {
     ) -> Result<Data, Failure> {
         let shape: Vec<usize> = sources.iter().map(Vec::len).collect();
         let mut out = context.reserve::<T>(count(&shape)?)?;
-        let places = strides(&shape);
-        for i in 0..shape.iter().product() {
-            let place =
-                (0..shape.len()).try_fold(0, |sum, a| Some(sum + sources[a][i / places[a] % shape[a]]? * own[a]));
-            out.push(place.map_or_else(|| outside.clone(), |p| v[p].clone()));
+        let Some((columns, outer)) = sources.split_last() else {
+            out.extend_from_slice(v);
+            return Ok(T::wrap(out.into()));
+        };
+        // Where the last axis is only moved, its elements are copied as one run.
+        let first = columns.iter().position(Option::is_some).unwrap_or(0);
+        let inner: Vec<usize> = columns.iter().flatten().copied().collect();
+        let moved = columns[first..].iter().take(inner.len()).all(Option::is_some)
+            && inner.windows(2).all(|w| w[1] == w[0] + 1);
+        let places = strides(&shape[..outer.len()]);
+        for row in 0..shape[..outer.len()].iter().product() {
+            let start =
+                (0..outer.len()).try_fold(0, |sum, a| Some(sum + outer[a][row / places[a] % shape[a]]? * own[a]));
+            match (start, inner.first()) {
+                (Some(start), Some(from)) if moved => {
+                    out.extend(std::iter::repeat_n(&outside, first).cloned());
+                    out.extend_from_slice(&v[start + from..start + from + inner.len()]);
+                    out.extend(std::iter::repeat_n(&outside, columns.len() - first - inner.len()).cloned());
+                }
+                (Some(start), _) => {
+                    out.extend(columns.iter().map(|c| c.map_or_else(|| outside.clone(), |c| v[start + c].clone())))
+                }
+                (None, _) => out.extend(std::iter::repeat_n(&outside, columns.len()).cloned()),
+            }
         }
         Ok(T::wrap(out.into()))
     }

@@ -34,7 +34,11 @@ impl Weights {
     fn new(tensor: &Tensor, groups: usize, transposed: bool, context_isa: crate::Isa) -> Result<Self, Failure> {
         let shape = tensor.shape();
         let wrong = || failure::wrong_shape(format!("weights of shape {shape:?} in {groups} groups"));
-        if !(3..=2 + AXES).contains(&shape.len()) || groups == 0 || shape[0] % groups != 0 || tensor.is_empty() {
+        if !(3..=2 + AXES).contains(&shape.len())
+            || groups == 0
+            || !shape[0].is_multiple_of(groups)
+            || tensor.is_empty()
+        {
             return Err(wrong());
         }
         let size: usize = shape[2..].iter().product();
@@ -80,6 +84,12 @@ fn constant_weights(node: &Node<'_>, groups: usize, transposed: bool) -> Result<
     Weights::new(&tensor, groups, transposed, node.isa()).map(Some).map_err(|f| node.failure(f))
 }
 
+/// Weights that are only known at run time: a copy and its packed form.
+fn made_weights(tensor: &Tensor, groups: usize, transposed: bool, context: &Context) -> Result<Weights, Failure> {
+    context.claim::<f32>(tensor.len().saturating_mul(2))?;
+    Weights::new(tensor, groups, transposed, context.isa())
+}
+
 fn groups(node: &Node<'_>) -> Result<usize, LoadError> {
     usize::try_from(node.int("group", 1)?).ok().filter(|g| *g > 0).ok_or_else(|| node.error("group must be positive"))
 }
@@ -91,7 +101,7 @@ fn conv(node: &Node<'_>) -> Built {
         let x = inputs.take(0)?;
         let given = if fixed.is_none() { Some(inputs.take(1)?) } else { None };
         with_floats(x, given, inputs.optional(2), context, |x, given, bias| {
-            let made = given.map(|w| Weights::new(w, groups, false, context.isa())).transpose()?;
+            let made = given.map(|w| made_weights(w, groups, false, context)).transpose()?;
             let weights = fixed.as_ref().or(made.as_ref()).ok_or_else(|| failure::arity("the weights are missing"))?;
             let placed = window.place(&x.shape()[2.min(x.rank())..], &weights.kernel)?;
             run(x, weights, bias, placed, false, context)
@@ -124,7 +134,7 @@ fn conv_transpose(node: &Node<'_>) -> Built {
         let x = inputs.take(0)?;
         let given = if fixed.is_none() { Some(inputs.take(1)?) } else { None };
         with_floats(x, given, inputs.optional(2), context, |x, given, bias| {
-            let made = given.map(|w| Weights::new(w, groups, true, context.isa())).transpose()?;
+            let made = given.map(|w| made_weights(w, groups, true, context)).transpose()?;
             let weights = fixed.as_ref().or(made.as_ref()).ok_or_else(|| failure::arity("the weights are missing"))?;
             let placed = window.place_transposed(&x.shape()[2.min(x.rank())..], &weights.kernel, &extra, &wanted)?;
             run(x, weights, bias, placed, true, context)
@@ -178,7 +188,7 @@ fn run(
     let mut out = context.zeros::<f32>(total)?;
     let image = x.values::<f32>()?;
     if weights.channels == 1 && weights.features == 1 && geometry.is_depthwise() {
-        each_channel(image, weights, bias, geometry, &mut out, context);
+        each_channel(image, weights, bias, geometry, &mut out, context)?;
     } else {
         products(image, weights, bias, geometry, &mut out, context)?;
     }
@@ -192,12 +202,14 @@ fn each_channel(
     geometry: Geometry,
     out: &mut [f32],
     context: &Context,
-) {
+) -> Result<(), Failure> {
     let (plane, result): (usize, usize) = (geometry.input.iter().product(), geometry.output.iter().product());
     let [height, width] = geometry.padded_shape();
     if result == 0 {
-        return;
+        return Ok(());
     }
+    // Far zeros can make this much larger than image and output.
+    context.claim::<f32>(height.saturating_mul(width))?;
     parallel_parts(out, result, 8 * geometry.k(), |first, part| {
         let mut padded = vec![0.0; height * width];
         for (i, out) in part.chunks_exact_mut(result).enumerate() {
@@ -210,6 +222,7 @@ fn each_channel(
             );
         }
     });
+    Ok(())
 }
 
 fn products(

@@ -21,6 +21,9 @@ pub(super) const OPERATORS: &[Operator] = &[
     Operator::onnx("Unsqueeze", 1..=LATEST, unsqueeze),
 ];
 
+/// Edge of the square tiles in which axes are exchanged: a tile's rows stay in the first-level cache.
+const TILE: usize = 16;
+
 /// The elements of `source` at `offset` and on by `strides` (which wrap), in the order of `shape`.
 pub(crate) fn strided_copy<T: Element>(
     source: &[T],
@@ -29,15 +32,52 @@ pub(crate) fn strided_copy<T: Element>(
     strides: &[usize],
     context: &Context,
 ) -> Result<Vec<T>, Failure> {
+    let (joined, [steps]) = simplify(shape, [strides]);
+    let last = joined.len() - 1;
+    let unit = steps.iter().position(|s| *s == 1).filter(|axis| *axis < last && joined[last] > 1 && steps[last] > 1);
+    if let Some(axis) = unit {
+        return exchange(source, offset, &joined, &steps, axis, context);
+    }
     let mut out = context.reserve::<T>(count(shape)?)?;
-    let (joined, [strides]) = simplify(shape, [strides]);
-    let (length, step) = (joined[joined.len() - 1], strides[joined.len() - 1]);
-    for_each_run(&joined, [&strides], |[start]| {
+    let (length, step) = (joined[last], steps[last]);
+    for_each_run(&joined, [&steps], |[start]| {
         let start = offset.wrapping_add(start);
         match step {
             1 => out.extend_from_slice(&source[start..start + length]),
             0 => out.extend(std::iter::repeat_n(&source[start], length).cloned()),
             _ => out.extend((0..length).map(|i| source[start.wrapping_add(i.wrapping_mul(step))].clone())),
+        }
+    });
+    Ok(out)
+}
+
+/// [`strided_copy`] where neighbours in the source lie along `axis`, not along the last one: in tiles over both.
+fn exchange<T: Element>(
+    source: &[T],
+    offset: usize,
+    shape: &[usize],
+    steps: &[usize],
+    axis: usize,
+    context: &Context,
+) -> Result<Vec<T>, Failure> {
+    let mut out = context.zeros::<T>(count(shape)?)?;
+    let (last, places) = (shape.len() - 1, strides(shape));
+    let (rows, columns, step) = (shape[axis], shape[last], steps[last]);
+    // All other axes, with one run for each of their elements.
+    let mut outer: Vec<usize> = shape.to_vec();
+    (outer[axis], outer[last]) = (1, 1);
+    for_each_run(&outer, [steps, &places], |[from, to]| {
+        let from = offset.wrapping_add(from);
+        for row0 in (0..rows).step_by(TILE) {
+            for column0 in (0..columns).step_by(TILE) {
+                for row in row0..rows.min(row0 + TILE) {
+                    let start = to + row * places[axis];
+                    let line = &mut out[start + column0..start + columns.min(column0 + TILE)];
+                    for (i, x) in line.iter_mut().enumerate() {
+                        *x = source[from + row + (column0 + i) * step].clone();
+                    }
+                }
+            }
         }
     });
     Ok(out)
@@ -341,7 +381,7 @@ fn parts(given: Option<Vec<i64>>, outputs: usize, length: usize, even: bool) -> 
             Err(failure::wrong_shape(format!("cannot split {length} into {given:?}")))
         };
     }
-    if even && length % outputs != 0 {
+    if even && !length.is_multiple_of(outputs) {
         return Err(failure::wrong_shape(format!("cannot split {length} into {outputs} equal parts")));
     }
     let step = length.div_ceil(outputs);

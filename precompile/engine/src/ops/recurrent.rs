@@ -102,7 +102,7 @@ fn settings(node: &Node<'_>, cell: Cell) -> Result<Settings, LoadError> {
         "bidirectional" => vec![false, true],
         other => return Err(node.error(format!("direction {other} is unknown"))),
     };
-    let hidden = usize::try_from(node.int("hidden_size", 0)?).ok().filter(|h| *h > 0);
+    let hidden = usize::try_from(node.int("hidden_size", 0)?).ok().filter(|h| (1..1 << 20).contains(h));
     let names = node.strings("activations")?;
     let defaults = || backwards.iter().flat_map(|_| cell.default_activations()).map(|s| (*s).to_owned()).collect();
     let names: Vec<String> = names.unwrap_or_else(defaults);
@@ -126,7 +126,7 @@ fn settings(node: &Node<'_>, cell: Cell) -> Result<Settings, LoadError> {
     }
     Ok(Settings {
         cell,
-        hidden: hidden.ok_or_else(|| node.error("hidden_size must be positive"))?,
+        hidden: hidden.ok_or_else(|| node.error("hidden_size must be between 1 and 2^20"))?,
         activations: all.chunks(each).map(<[_]>::to_vec).collect(),
         backwards,
         clip: if node.has("clip") { Some(node.float("clip", 0.0)?) } else { None },
@@ -184,7 +184,7 @@ impl Settings {
         }
         let mut h = state(5)?;
         let mut c = if self.cell == Cell::Lstm { state(6)? } else { Vec::new() };
-        let mut y = context.zeros::<f32>(steps.checked_mul(directions * batch * hidden).unwrap_or(usize::MAX))?;
+        let mut y = context.zeros::<f32>(steps.saturating_mul(directions * batch * hidden))?;
         for direction in 0..directions {
             let weights = self.weights(inputs, direction, features, context)?;
             let range = direction * batch * hidden..(direction + 1) * batch * hidden;
@@ -270,7 +270,7 @@ impl Settings {
     ) -> Result<(), Failure> {
         let Sizes { steps, batch, features } = sizes;
         let (hidden, rows, directions) = (self.hidden, self.cell.gates() * self.hidden, self.backwards.len());
-        let total = steps.checked_mul(batch * rows).unwrap_or(usize::MAX);
+        let total = steps.saturating_mul(batch * rows);
         let mut from_input = context.zeros::<f32>(total)?;
         dense(x, steps * batch, features, &weights.input, &mut from_input, context);
         let mut from_hidden = vec![0.0; batch * rows];

@@ -114,8 +114,8 @@ impl Window {
     ) -> Result<Placed, Failure> {
         let mut placed = self.unplaced(spatial, kernel)?;
         let rank = spatial.len();
-        for axis in 0..AXES {
-            let reach = (placed.kernel[axis] - 1) * placed.dilation[axis] + 1 + extra[axis];
+        for (axis, extra) in extra.iter().enumerate() {
+            let reach = (placed.kernel[axis] - 1) * placed.dilation[axis] + 1 + extra;
             let full = placed.stride[axis] * placed.input[axis].saturating_sub(1) + reach;
             let wanted = wanted
                 .as_ref()
