@@ -38,6 +38,24 @@ contract CertificateTest is Check {
         assertEq(Certificate.failureHash(5, "NaN"), keccak256(bytes.concat(hex"010005", keccak256("NaN"))));
     }
 
+    /// @dev The nodes' Rust reads the same file.
+    function test_the_certificate_of_the_shared_vectors_is_accepted() public {
+        string memory json = vm.readFile("../tests/vectors/certificate.json");
+        bytes32 id = vm.parseJsonBytes32(json, ".requestId");
+        bytes32 outcome = vm.parseJsonBytes32(json, ".outcomeHash");
+        bytes32 model = vm.parseJsonBytes32(json, ".modelId");
+        assertEq(Certificate.requestIdOf(model, keccak256(vm.parseJsonBytes(json, ".input"))), id);
+        assertEq(Certificate.outputHash(vm.parseJsonBytes(json, ".output")), outcome);
+        string memory reason = vm.parseJsonString(json, ".failure.reason");
+        bytes32 failure = Certificate.failureHash(uint16(vm.parseJsonUint(json, ".failure.code")), reason);
+        assertEq(failure, vm.parseJsonBytes32(json, ".failure.outcomeHash"));
+
+        address[] memory operators = vm.parseJsonAddressArray(json, ".operators");
+        address registry = vm.parseJsonAddress(json, ".registry");
+        CertificateVerifier all = new CertificateVerifier(vm.parseJsonUint(json, ".chainId"), registry, operators);
+        all.checkCertificate(id, outcome, vm.parseJsonBytes(json, ".signatures"));
+    }
+
     function test_quorum_is_2f_plus_1_of_3f_plus_1() public pure {
         uint8[14] memory expected = [1, 1, 2, 3, 3, 4, 5, 5, 6, 7, 7, 8, 9, 9];
         for (uint256 n = 0; n < expected.length; ++n) {
