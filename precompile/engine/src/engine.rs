@@ -19,7 +19,7 @@ use foreblock_precompile::{ModelId, Outcome};
 
 pub use facts::{BatchFacts, BatchTiming, FACTS_FILE, Facts, State};
 
-use crate::{Catalog, Limits, Pool};
+use crate::{Catalog, Limits, Pool, ort::OrtConfig};
 use cache::Cache;
 use model::Model;
 
@@ -45,12 +45,15 @@ pub struct Config {
     pub loaded_bytes_max: u64,
     /// Bounds on models and runs.
     pub limits: Limits,
+    /// Where ONNX Runtime is and what its worker processes may use.
+    pub ort: OrtConfig,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { kind: Kind::Exact, threads, loaded_bytes_max: 2 << 30, limits: Limits::default() }
+        let (limits, ort) = (Limits::default(), OrtConfig::default());
+        Self { kind: Kind::Exact, threads, loaded_bytes_max: 2 << 30, limits, ort }
     }
 }
 

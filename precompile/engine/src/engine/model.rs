@@ -12,8 +12,12 @@ use foreblock_precompile::{Failure, Outcome, Profile};
 
 use super::{BatchFacts, Config, FACTS_FILE, Kind, Unavailable, cache::Weighed};
 use crate::{
-    Catalog, ExactModel, Isa, LoadOptions, Manifest, Pool, Tensor, catalog::Entry, golden, model_dir::Files, publish,
-    wire,
+    Catalog, ExactModel, Isa, LoadOptions, Manifest, Pool, Tensor,
+    catalog::Entry,
+    golden,
+    model_dir::Files,
+    ort::{OrtModel, RunError},
+    publish, wire,
 };
 
 /// A model ready to run.
@@ -28,6 +32,7 @@ pub(super) struct Model {
 
 enum Runner {
     Exact { model: Box<ExactModel>, pool: Arc<Pool> },
+    Ort(Box<OrtModel>),
 }
 
 /// Why a run gave no tensors.
@@ -35,7 +40,6 @@ pub(super) enum Stop {
     /// The same on every machine.
     Failed(Failure),
     /// Only here and now.
-    #[allow(dead_code)]
     Unavailable(Unavailable),
 }
 
@@ -94,6 +98,10 @@ impl Model {
     pub(super) fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, Stop> {
         match &self.runner {
             Runner::Exact { model, pool } => model.run(inputs, pool).map_err(Stop::Failed),
+            Runner::Ort(model) => model.run(inputs).map_err(|error| match error {
+                RunError::Failed(failure) => Stop::Failed(failure),
+                RunError::Broke(error) => Stop::Unavailable(Unavailable::Broke(error.to_string())),
+            }),
         }
     }
 
@@ -101,6 +109,7 @@ impl Model {
     pub(super) fn engine_name(&self) -> String {
         match &self.runner {
             Runner::Exact { .. } => exact_name(),
+            Runner::Ort(model) => model.name(),
         }
     }
 
@@ -132,7 +141,7 @@ impl Model {
     /// The graph's inputs and outputs must be those of the manifest: a hash says that files are unchanged, not that
     /// they were described rightly.
     fn check_specs(&self) -> Result<(), String> {
-        let Runner::Exact { model, .. } = &self.runner;
+        let Runner::Exact { model, .. } = &self.runner else { return Ok(()) };
         let same = |side: &str, graph: &[crate::exact::ValueSpec], listed: &[_]| {
             let specs = publish::specs(graph).map_err(|error| error.to_string())?;
             if specs == listed {
@@ -161,11 +170,15 @@ fn runner(entry: &Entry, files: &Files, config: &Config, pool: Arc<Pool>) -> Res
     let id = entry.manifest.id();
     let failed = |reason: String| Unavailable::Load { id, reason };
     let graph = &files[&entry.manifest.graph().name];
-    if config.kind == Kind::Ort {
-        return Err(failed("ONNX Runtime is not part of this build; use --engine exact".into()));
+    if config.kind == Kind::Exact {
+        // No folder: a file that the manifest does not list has no say in what the model answers.
+        let options = LoadOptions { limits: config.limits.clone(), folder: None, isa: None };
+        match ExactModel::load(graph.clone(), &options) {
+            Ok(model) => return Ok(Runner::Exact { model: Box::new(model), pool }),
+            Err(error) if entry.manifest.profile() != Profile::Tolerance => return Err(failed(error.to_string())),
+            Err(_) => {}
+        }
     }
-    // No folder: a file that the manifest does not list has no say in what the model answers.
-    let options = LoadOptions { limits: config.limits.clone(), folder: None, isa: None };
-    let model = ExactModel::load(graph.clone(), &options).map_err(|error| failed(error.to_string()))?;
-    Ok(Runner::Exact { model: Box::new(model), pool })
+    let model = OrtModel::start(graph, config.threads, &config.ort).map_err(|error| failed(error.to_string()))?;
+    Ok(Runner::Ort(Box::new(model)))
 }

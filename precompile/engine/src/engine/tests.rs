@@ -111,7 +111,7 @@ fn changed_files_are_not_served() {
     let fixture = fixture("Relu", Files::new());
     std::fs::write(fixture.dir.path(fixture.id).join("model.onnx"), graph("Identity")).unwrap();
     let outcomes = fixture.engine.run(fixture.id, &[input(&[["1", "1"]])]);
-    assert!(outcomes[0].as_ref().unwrap_err().to_string().contains("expected keccak256"), "{outcomes:?}");
+    assert!(outcomes[0].as_ref().unwrap_err().to_string().contains("fetch or add the model again"), "{outcomes:?}");
     assert!(matches!(fixture.engine.facts(fixture.id).unwrap().state, State::Failed(_)));
 }
 

@@ -15,3 +15,4 @@ pub(crate) use build::{Opsets, compile};
 pub use context::{Context, Cost};
 pub use node::{Node, Subgraph};
 pub use plan::{Inputs, Plan};
+pub(crate) use refused::reason as refusal;

@@ -4,7 +4,7 @@ const RANDOM: &str = "it gives another answer each time; make the random numbers
 const BATCH: &str = "its scale depends on what else is in the batch; quantise with static scales";
 
 /// Why an operator is refused whatever the engine can do, if it is.
-pub(super) fn reason(domain: &str, op: &str) -> Option<&'static str> {
+pub(crate) fn reason(domain: &str, op: &str) -> Option<&'static str> {
     match (domain, op) {
         (
             "",

@@ -1,0 +1,107 @@
+//! ONNX Runtime, in a process of its own.
+//!
+//! Native code can crash on a hostile or unlucky model, so it never runs inside the node. The node starts its own binary
+//! again as a *worker* ([`worker_main`]), which limits itself (memory, processor time, no core dump), loads the library
+//! and one model, and answers over its standard input and output. A worker that dies, hangs or eats too much is
+//! killed and started again, later each time; the node only sees [`Unavailable`](crate::Unavailable).
+//!
+//! Nothing here is linked: the library is found and loaded at run time, and where it is absent the exact engine serves.
+
+mod find;
+mod frame;
+mod limits;
+mod model;
+mod process;
+mod screen;
+mod session;
+mod worker;
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+pub use find::{find_library, probe};
+pub use model::{OrtModel, RunError};
+pub use worker::worker_main;
+
+/// Oldest minor version of ONNX Runtime that serves: 1.31.
+pub const MINOR_VERSION_MIN: u32 = 31;
+
+/// Hidden subcommand by which the node's binary becomes a worker.
+pub const WORKER_COMMAND: &str = "worker";
+
+/// Where ONNX Runtime is, and what its workers may use.
+#[derive(Clone, Debug)]
+pub struct OrtConfig {
+    /// The library, as given by `--onnxruntime`; searched for where it is `None`, see [`find_library`].
+    pub library: Option<PathBuf>,
+    /// Data directory, one of the places to search.
+    pub data_dir: Option<PathBuf>,
+    /// Program and arguments that call [`worker_main`]; by default this program with `worker`.
+    pub worker: Option<(PathBuf, Vec<OsString>)>,
+    /// Address space of a worker in bytes; unlimited on CUDA, which maps far more than it uses.
+    pub memory_bytes_max: u64,
+    /// Longest wait for one run. Its processor time is limited to this for each thread.
+    pub run_time_max: Duration,
+    /// Longest wait for library and model to load.
+    pub load_time_max: Duration,
+    /// Whether to compute on CUDA where the library and a device are there.
+    pub cuda: bool,
+}
+
+impl Default for OrtConfig {
+    fn default() -> Self {
+        Self {
+            library: None,
+            data_dir: None,
+            worker: None,
+            memory_bytes_max: 8 << 30,
+            run_time_max: Duration::from_secs(30),
+            load_time_max: Duration::from_secs(120),
+            cuda: false,
+        }
+    }
+}
+
+/// What goes wrong around ONNX Runtime, the computation itself aside.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OrtError {
+    /// There is no library.
+    #[error(
+        "ONNX Runtime was not found in {searched}; run `foreblock setup`, pass --onnxruntime PATH, or use --engine exact"
+    )]
+    NotFound {
+        /// Where it was looked for.
+        searched: String,
+    },
+    /// The library or the model does not load.
+    #[error("{0}")]
+    Load(String),
+    /// The model is refused before native code sees it.
+    #[error("{0}")]
+    Refused(String),
+    /// The worker process cannot be started.
+    #[error("cannot start a worker process ({program}): {source}")]
+    Start {
+        /// What was started.
+        program: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The worker ended without an answer.
+    #[error("the ONNX Runtime worker {0}; it is started again")]
+    Died(String),
+    /// The worker took too long and was killed.
+    #[error("the ONNX Runtime worker took longer than {0:?} and was killed; it is started again")]
+    TimedOut(Duration),
+    /// The worker died before and is not to be started yet.
+    #[error("the ONNX Runtime worker failed {failures} times in a row and is started again in {after:?}")]
+    BackingOff {
+        /// How often in a row.
+        failures: u32,
+        /// Until then.
+        after: Duration,
+    },
+}
+
+#[cfg(test)]
+mod tests;
