@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 pub mod catalog;
+pub mod commands;
 pub mod engine;
 pub mod exact;
 pub mod failure;
@@ -11,12 +12,14 @@ pub mod fetch;
 pub mod golden;
 pub mod graph;
 mod kernels;
+pub mod input;
 pub mod manifest;
 pub mod model_dir;
 pub mod onnx;
 pub mod ops;
 pub mod ort;
 pub mod publish;
+mod screen;
 pub mod tensor;
 pub mod wire;
 

@@ -12,7 +12,6 @@ mod frame;
 mod limits;
 mod model;
 mod process;
-mod screen;
 mod session;
 mod worker;
 
@@ -77,8 +76,8 @@ pub enum OrtError {
     #[error("{0}")]
     Load(String),
     /// The model is refused before native code sees it.
-    #[error("{0}")]
-    Refused(String),
+    #[error(transparent)]
+    Refused(#[from] crate::screen::Refused),
     /// The worker process cannot be started.
     #[error("cannot start a worker process ({program}): {source}")]
     Start {

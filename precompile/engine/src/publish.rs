@@ -1,5 +1,7 @@
 //! From an ONNX graph to a manifest: names, types and shapes, limits, and the cost of one run at its largest input.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 use foreblock_precompile::{Failure, Profile, abi};
 
@@ -9,6 +11,7 @@ use crate::{
     golden::{self, GOLDEN_FILE, GoldenError},
     manifest::{FORMAT, ManifestError, file_entry},
     model_dir::Files,
+    screen,
 };
 
 /// Name of the published graph.
@@ -26,8 +29,10 @@ pub struct PublishOptions {
     pub rows_max: usize,
     /// Longest other free dimension.
     pub length_max: usize,
-    /// Files besides the graph, such as a tokenizer.
+    /// Files besides the graph: a tokenizer, weights.
     pub others: Files,
+    /// Folder in which the weights among `others` lie.
+    pub folder: Option<PathBuf>,
     /// Inputs whose answers become golden vectors, as `abi.encode(Tensor[])`.
     pub golden_inputs: Vec<Bytes>,
 }
@@ -36,7 +41,7 @@ impl PublishOptions {
     /// One row a request, 128 for other free dimensions, no further files.
     pub fn new(name: impl Into<String>) -> Self {
         let (others, golden_inputs) = (Files::new(), Vec::new());
-        Self { name: name.into(), rows_max: 1, length_max: 128, others, golden_inputs }
+        Self { name: name.into(), rows_max: 1, length_max: 128, others, folder: None, golden_inputs }
     }
 }
 
@@ -44,6 +49,9 @@ impl PublishOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
+    /// No engine is given such a graph.
+    #[error(transparent)]
+    Refused(#[from] screen::Refused),
     /// The engine does not load the graph.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -84,7 +92,9 @@ pub struct Published {
 
 /// Publishes a graph in the profile `exact-f32/v1`: equal bytes on every machine.
 pub fn publish_exact(graph: Bytes, options: PublishOptions, pool: &Pool) -> Result<Published, PublishError> {
-    let model = ExactModel::load(graph.clone(), &LoadOptions::default())?;
+    let weights = screen::check(&graph, &options.others)?;
+    let folder = options.folder.clone().filter(|_| !weights.is_empty());
+    let model = ExactModel::load(graph.clone(), &LoadOptions { folder, ..LoadOptions::default() })?;
     let (inputs, outputs) = (specs(model.inputs())?, specs(model.outputs())?);
     let cost = cost(&model, &inputs, &options, pool)?;
     let mut files = options.others;

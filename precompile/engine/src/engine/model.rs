@@ -1,6 +1,7 @@
 //! A loaded model: its manifest and what runs it.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -17,7 +18,7 @@ use crate::{
     golden,
     model_dir::Files,
     ort::{OrtModel, RunError},
-    publish, wire,
+    publish, screen, wire,
 };
 
 /// A model ready to run.
@@ -54,7 +55,8 @@ impl Model {
         let id = entry.manifest.id();
         let failed = |reason: String| Unavailable::Load { id, reason };
         let files = catalog.files(entry).map_err(|error| failed(error.to_string()))?;
-        let runner = runner(entry, &files, config, pool)?;
+        let folder = catalog.dir().map(|dir| dir.path(id));
+        let runner = runner(entry, &files, folder, config, pool)?;
         let facts = BatchFacts::read(catalog.note(entry, FACTS_FILE).as_deref());
         let model = Self {
             manifest: entry.manifest.clone(),
@@ -166,19 +168,28 @@ pub(super) fn exact_name() -> String {
     format!("exact ({})", format!("{:?}", Isa::best()).to_lowercase())
 }
 
-fn runner(entry: &Entry, files: &Files, config: &Config, pool: Arc<Pool>) -> Result<Runner, Unavailable> {
+fn runner(
+    entry: &Entry,
+    files: &Files,
+    folder: Option<PathBuf>,
+    config: &Config,
+    pool: Arc<Pool>,
+) -> Result<Runner, Unavailable> {
     let id = entry.manifest.id();
     let failed = |reason: String| Unavailable::Load { id, reason };
     let graph = &files[&entry.manifest.graph().name];
+    // Only files that the manifest lists have a say in what the model answers.
+    let weights = screen::check(graph, files).map_err(|error| failed(error.to_string()))?;
     if config.kind == Kind::Exact {
-        // No folder: a file that the manifest does not list has no say in what the model answers.
-        let options = LoadOptions { limits: config.limits.clone(), folder: None, isa: None };
+        let folder = folder.filter(|_| !weights.is_empty());
+        let options = LoadOptions { limits: config.limits.clone(), folder, isa: None };
         match ExactModel::load(graph.clone(), &options) {
             Ok(model) => return Ok(Runner::Exact { model: Box::new(model), pool }),
             Err(error) if entry.manifest.profile() != Profile::Tolerance => return Err(failed(error.to_string())),
             Err(_) => {}
         }
     }
-    let model = OrtModel::start(graph, config.threads, &config.ort).map_err(|error| failed(error.to_string()))?;
+    let model =
+        OrtModel::start(graph, files, config.threads, &config.ort).map_err(|error| failed(error.to_string()))?;
     Ok(Runner::Ort(Box::new(model)))
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::model_dir::Files;
+
 use super::{OrtConfig, OrtError, frame::FromWorker, frame::ToWorker, process::Process};
 
 /// The library: at `--onnxruntime`, at `ORT_DYLIB_PATH`, beside this program, or in the data directory's
@@ -42,7 +44,8 @@ fn is_library_name(path: &Path) -> bool {
 pub fn probe(config: &OrtConfig) -> Result<String, OrtError> {
     let library = find_library(config)?;
     let mut process = Process::start(config)?;
-    let hello = ToWorker::Load { library, graph: None, threads: 1, cuda: config.cuda, limits: config.into() };
+    let (graph, weights, cuda, limits) = (None, Files::new(), config.cuda, config.into());
+    let hello = ToWorker::Load { library, graph, weights, threads: 1, cuda, limits };
     match process.ask(&hello, config.load_time_max)? {
         FromWorker::Ready { name } => Ok(name),
         FromWorker::Failed(reason) => Err(OrtError::Load(reason)),

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use half::{bf16, f16};
 
 use super::limits::Limits;
+use crate::model_dir::Files;
 use crate::tensor::{Data, Element, ElementType, Tensor, element_count};
 
 /// Written by a worker before its first message: whatever a program prints on its way there is passed over.
@@ -23,7 +24,7 @@ const FRAME_BYTES_MAX: u64 = 4 << 30;
 #[derive(Debug, PartialEq)]
 pub(super) enum ToWorker {
     /// Load the library, and a model where one is given.
-    Load { library: PathBuf, graph: Option<Bytes>, threads: u32, cuda: bool, limits: Limits },
+    Load { library: PathBuf, graph: Option<Bytes>, weights: Files, threads: u32, cuda: bool, limits: Limits },
     /// Run the model.
     Run(Vec<Tensor>),
 }
@@ -46,11 +47,16 @@ impl ToWorker {
     pub(super) fn write(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match self {
-            Self::Load { library, graph, threads, cuda, limits } => {
+            Self::Load { library, graph, weights, threads, cuda, limits } => {
                 out.push(0);
                 put_bytes(&mut out, library.as_os_str().as_encoded_bytes());
                 out.push(u8::from(graph.is_some()));
                 put_bytes(&mut out, graph.as_deref().unwrap_or_default());
+                out.extend((weights.len() as u32).to_le_bytes());
+                for (name, content) in weights {
+                    put_bytes(&mut out, name.as_bytes());
+                    put_bytes(&mut out, content);
+                }
                 out.extend(threads.to_le_bytes());
                 out.push(u8::from(*cuda));
                 out.extend(limits.memory_bytes.to_le_bytes());
@@ -72,12 +78,16 @@ impl ToWorker {
                 let library = PathBuf::from(String::from_utf8(from.bytes()?.to_vec()).ok()?);
                 let has_graph = from.byte()? == 1;
                 let graph = Bytes::copy_from_slice(from.bytes()?);
+                let mut weights = Files::new();
+                for _ in 0..u32::from_le_bytes(from.array()?) {
+                    weights.insert(from.text()?, Bytes::copy_from_slice(from.bytes()?));
+                }
                 let threads = u32::from_le_bytes(from.array()?);
                 let cuda = from.byte()? == 1;
                 let (memory_bytes, cpu_seconds) =
                     (u64::from_le_bytes(from.array()?), u64::from_le_bytes(from.array()?));
                 let limits = Limits { memory_bytes, cpu_seconds };
-                Self::Load { library, graph: has_graph.then_some(graph), threads, cuda, limits }
+                Self::Load { library, graph: has_graph.then_some(graph), weights, threads, cuda, limits }
             }
             1 => Self::Run(from.tensors()?),
             _ => return None,
@@ -269,7 +279,8 @@ mod tests {
         ];
         let limits = Limits { memory_bytes: 7, cpu_seconds: 9 };
         let graph = Some(Bytes::from_static(b"graph"));
-        let load = ToWorker::Load { library: "/lib/x.so".into(), graph, threads: 3, cuda: true, limits };
+        let weights = [("w.bin".to_string(), Bytes::from_static(b"weights"))].into();
+        let load = ToWorker::Load { library: "/lib/x.so".into(), graph, weights, threads: 3, cuda: true, limits };
         for message in [load, ToWorker::Run(tensors.clone())] {
             assert_eq!(ToWorker::read(&message.write()), Some(message));
         }

@@ -13,9 +13,8 @@ use super::{
     OrtConfig, OrtError, find_library,
     frame::{FromWorker, ToWorker},
     process::Process,
-    screen,
 };
-use crate::Tensor;
+use crate::{Tensor, model_dir::Files, screen};
 
 /// Wait after the first failure; it doubles with each.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
@@ -34,6 +33,7 @@ pub enum RunError {
 /// A model in a worker process. Runs are one after the other; each uses all threads it was given.
 pub struct OrtModel {
     graph: Bytes,
+    weights: Files,
     library: PathBuf,
     threads: u32,
     config: OrtConfig,
@@ -50,13 +50,15 @@ struct Worker {
 }
 
 impl OrtModel {
-    /// Starts a worker and loads the graph there. Refuses graphs that read files, give random answers or bring their
-    /// own operators, before native code sees them.
-    pub fn start(graph: &Bytes, threads: usize, config: &OrtConfig) -> Result<Self, OrtError> {
-        screen::check(graph)?;
+    /// Starts a worker and loads the graph there; its weights may lie in other files of the model. Refuses graphs that
+    /// read further files, give random answers or bring their own operators, before native code sees them.
+    pub fn start(graph: &Bytes, files: &Files, threads: usize, config: &OrtConfig) -> Result<Self, OrtError> {
+        let named = screen::check(graph, files)?;
+        let weights = files.iter().filter(|(name, _)| named.contains(*name));
         let library = find_library(config)?;
         let mut model = Self {
             graph: graph.clone(),
+            weights: weights.map(|(name, content)| (name.clone(), content.clone())).collect(),
             library,
             threads: threads.max(1) as u32,
             config: config.clone(),
@@ -118,9 +120,9 @@ impl OrtModel {
 
     fn launch(&self) -> Result<(Process, String), OrtError> {
         let mut process = Process::start(&self.config)?;
-        let (library, graph) = (self.library.clone(), Some(self.graph.clone()));
+        let (library, graph, weights) = (self.library.clone(), Some(self.graph.clone()), self.weights.clone());
         let (threads, cuda, limits) = (self.threads, self.config.cuda, (&self.config).into());
-        let load = ToWorker::Load { library, graph, threads, cuda, limits };
+        let load = ToWorker::Load { library, graph, weights, threads, cuda, limits };
         match process.ask(&load, self.config.load_time_max)? {
             FromWorker::Ready { name } => Ok((process, name)),
             FromWorker::Failed(reason) => Err(OrtError::Load(reason)),

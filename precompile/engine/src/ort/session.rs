@@ -12,6 +12,7 @@ use ort::{
 use super::{MINOR_VERSION_MIN, frame::FromWorker};
 use crate::{
     Tensor,
+    model_dir::Files,
     tensor::{Data, Element},
 };
 
@@ -25,7 +26,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Loads the library, then the graph. Errors are for people.
-    pub(super) fn load(library: &Path, graph: Option<&[u8]>, threads: u32, cuda: bool) -> Result<Self, String> {
+    pub(super) fn load(library: &Path, graph: Option<&[u8]>, weights: &Files, threads: u32, cuda: bool) -> Result<Self, String> {
         let unusable = |error: String| {
             format!(
                 "{} cannot be used: {error}; expected ONNX Runtime 1.{MINOR_VERSION_MIN} or newer: run `foreblock setup`, \
@@ -36,7 +37,7 @@ impl Session {
         let builder = ort::init_from(library).map_err(|error| unusable(error.to_string()))?;
         let environment = builder.with_name("foreblock").with_telemetry(false).build();
         let environment = environment.map_err(|error| unusable(error.to_string()))?;
-        let model = graph.map(|graph| commit(&environment, graph, threads, cuda)).transpose();
+        let model = graph.map(|graph| commit(&environment, graph, weights, threads, cuda)).transpose();
         let model = model.map_err(|error| format!("ONNX Runtime does not load the model: {}", error.message()))?;
         let device = if cuda { "cuda" } else { "cpu" };
         let name = format!("onnxruntime {} ({device})", version(library));
@@ -72,6 +73,7 @@ impl Session {
 fn commit(
     environment: &ort::environment::Environment,
     graph: &[u8],
+    weights: &Files,
     threads: u32,
     cuda: bool,
 ) -> ort::Result<OrtSession> {
@@ -88,6 +90,9 @@ fn commit(
             .build()
             .error_on_failure();
         builder = builder.with_execution_providers([device])?;
+    }
+    for (name, content) in weights {
+        builder = builder.with_external_initializer_file_in_memory(name, content.to_vec().into())?;
     }
     builder.commit_from_memory(graph)
 }

@@ -1,7 +1,7 @@
 //! Against the real library, in real worker processes: this test binary is the worker.
 
 use super::*;
-use crate::{Tensor, onnx::proto::*};
+use crate::{Tensor, model_dir::Files, onnx::proto::*};
 use foreblock_precompile::FailureCode;
 use prost::Message;
 use std::path::Path;
@@ -69,7 +69,7 @@ fn floats(values: &[f32]) -> Tensor {
 #[test]
 fn a_model_runs_in_a_worker() {
     let Some(config) = real() else { return };
-    let model = OrtModel::start(&graph("Add", &[("a", 1), ("b", 1)], 1), 1, &config).unwrap();
+    let model = OrtModel::start(&graph("Add", &[("a", 1), ("b", 1)], 1), &Files::new(), 1, &config).unwrap();
     assert!(model.name().starts_with("onnxruntime 1."), "{}", model.name());
     assert_eq!(probe(&config).unwrap(), model.name());
     let sum = model.run(vec![floats(&[1.0, 2.0]), floats(&[0.5, -2.0])]).unwrap();
@@ -99,7 +99,7 @@ fn every_element_type_passes() {
         texts,
     ] {
         let kind = tensor.element_type() as i32;
-        let model = OrtModel::start(&graph("Identity", &[("x", kind)], kind), 1, &config).unwrap();
+        let model = OrtModel::start(&graph("Identity", &[("x", kind)], kind), &Files::new(), 1, &config).unwrap();
         assert_eq!(model.run(vec![tensor.clone()]).unwrap(), [tensor]);
     }
 }
@@ -107,7 +107,7 @@ fn every_element_type_passes() {
 #[test]
 fn an_input_without_an_answer_is_a_failure_in_fixed_words() {
     let Some(config) = real() else { return };
-    let model = OrtModel::start(&graph("Gather", &[("x", 1), ("i", 7)], 1), 1, &config).unwrap();
+    let model = OrtModel::start(&graph("Gather", &[("x", 1), ("i", 7)], 1), &Files::new(), 1, &config).unwrap();
     let ask = |index: i64| model.run(vec![floats(&[1.0, 2.0]), Tensor::vector(vec![index])]);
     assert_eq!(ask(1).unwrap(), [floats(&[2.0])]);
     match ask(7) {
@@ -124,7 +124,7 @@ fn an_input_without_an_answer_is_a_failure_in_fixed_words() {
 #[cfg(unix)]
 fn a_killed_worker_is_started_again() {
     let Some(config) = real() else { return };
-    let model = OrtModel::start(&graph("Relu", &[("x", 1)], 1), 1, &config).unwrap();
+    let model = OrtModel::start(&graph("Relu", &[("x", 1)], 1), &Files::new(), 1, &config).unwrap();
     let first = model.worker_id().unwrap();
     let pid = rustix::process::Pid::from_raw(first as i32).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
@@ -143,7 +143,7 @@ fn a_worker_that_takes_too_long_is_killed() {
     let Some(config) = real() else { return };
     let config = OrtConfig { run_time_max: Duration::from_millis(1), ..config };
     // A product of 3,000 x 3,000 matrices, made from two vectors, takes longer than a millisecond.
-    let model = OrtModel::start(&slow_graph(3_000), 1, &config).unwrap();
+    let model = OrtModel::start(&slow_graph(3_000), &Files::new(), 1, &config).unwrap();
     let patience = |result| matches!(result, Err(RunError::Broke(OrtError::TimedOut(_))));
     assert!(patience(model.run(vec![Tensor::new([3_000, 1], vec![1f32; 3_000]).unwrap()])));
     assert_eq!(model.worker_id(), None);
@@ -180,7 +180,7 @@ fn a_worker_cannot_take_more_memory_than_allowed() {
     let Some(config) = real() else { return };
     let config = OrtConfig { memory_bytes_max: 1 << 30, ..config };
     // Two 20,000 x 20,000 matrices are 3.2 GB.
-    let model = OrtModel::start(&slow_graph(20_000), 1, &config).unwrap();
+    let model = OrtModel::start(&slow_graph(20_000), &Files::new(), 1, &config).unwrap();
     let result = model.run(vec![Tensor::new([20_000, 1], vec![1f32; 20_000]).unwrap()]);
     assert!(matches!(result, Err(RunError::Broke(_))), "{:?}", result.map(|_| "an answer"));
 }
@@ -221,6 +221,6 @@ fn a_program_that_is_no_worker_is_noticed() {
 #[test]
 fn a_broken_model_is_an_error() {
     let Some(config) = real() else { return };
-    let error = OrtModel::start(&graph("NoSuchOperator", &[("x", 1)], 1), 1, &config).err().unwrap().to_string();
+    let error = OrtModel::start(&graph("NoSuchOperator", &[("x", 1)], 1), &Files::new(), 1, &config).err().unwrap().to_string();
     assert!(error.starts_with("ONNX Runtime does not load the model: "), "{error}");
 }

@@ -32,9 +32,9 @@ fn serve() -> io::Result<()> {
         let message = ToWorker::read(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no message"))?;
         drop(bytes);
         let answer = match message {
-            ToWorker::Load { library, graph, threads, cuda, limits } => {
+            ToWorker::Load { library, graph, weights, threads, cuda, limits } => {
                 let limited = limits.set().and_then(|()| limits.renew_cpu());
-                let loaded = limited.and_then(|()| Session::load(&library, graph.as_deref(), threads, cuda));
+                let loaded = limited.and_then(|()| Session::load(&library, graph.as_deref(), &weights, threads, cuda));
                 match loaded {
                     Ok(session) => {
                         let name = session.name().to_owned();
