@@ -17,6 +17,7 @@ use std::{
 use alloy_primitives::Bytes;
 use foreblock_precompile::{ModelId, Outcome};
 
+pub(crate) use batch::{concat_rows, split_rows};
 pub use facts::{BatchFacts, BatchTiming, FACTS_FILE, Facts, State};
 
 use crate::{Catalog, Limits, Pool, ort::OrtConfig};

@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 pub mod catalog;
+pub mod certify;
 pub mod commands;
 pub mod engine;
 pub mod exact;
@@ -11,8 +12,8 @@ pub mod failure;
 pub mod fetch;
 pub mod golden;
 pub mod graph;
-mod kernels;
 pub mod input;
+mod kernels;
 pub mod manifest;
 pub mod model_dir;
 pub mod onnx;

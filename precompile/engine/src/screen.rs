@@ -28,7 +28,8 @@ pub struct Refused(String);
 pub(crate) fn check(file: &Bytes, files: &Files) -> Result<BTreeSet<String>, Refused> {
     let limits = Limits::default();
     let model = onnx::decode(file.clone(), &limits).map_err(|error| Refused(error.to_string()))?;
-    let graph = model.graph.as_ref().ok_or_else(|| Refused("the file holds no graph; export the model again".into()))?;
+    let graph =
+        model.graph.as_ref().ok_or_else(|| Refused("the file holds no graph; export the model again".into()))?;
     let functions: Vec<&str> = model.functions.iter().filter_map(|function| function.domain.as_deref()).collect();
     let mut screen = Screen { functions, files, depth_max: limits.depth_max, weights: BTreeSet::new() };
     screen.graph(graph, 0)?;
@@ -148,7 +149,8 @@ mod tests {
     #[test]
     fn weights_in_files_of_the_model_are_named() {
         let location = StringStringEntryProto { key: Some("location".into()), value: Some("weights.bin".into()) };
-        let external = TensorProto { data_location: Some(EXTERNAL), external_data: vec![location], ..Default::default() };
+        let external =
+            TensorProto { data_location: Some(EXTERNAL), external_data: vec![location], ..Default::default() };
         let graph = model(GraphProto { initializer: vec![external], ..Default::default() });
         let files = [("weights.bin".to_string(), Bytes::new()), ("other".into(), Bytes::new())].into();
         assert_eq!(check(&graph, &files).unwrap(), BTreeSet::from(["weights.bin".to_string()]));

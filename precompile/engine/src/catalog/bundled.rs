@@ -3,6 +3,8 @@
 
 use std::sync::LazyLock;
 
+use bytes::Bytes;
+
 use crate::{Manifest, model_dir::Files};
 
 /// A model in the binary.
@@ -16,8 +18,35 @@ pub struct Bundled {
     pub notes: Files,
 }
 
+macro_rules! model {
+    ($name:literal) => {
+        Bundled {
+            manifest: Manifest::from_json(include_str!(concat!("../../models/", $name, "/manifest.json")))
+                .expect("the test of the bundled models has read it"),
+            files: files(&[
+                ("model.onnx", include_bytes!(concat!("../../models/", $name, "/model.onnx"))),
+                ("golden.json", include_bytes!(concat!("../../models/", $name, "/golden.json"))),
+            ]),
+            notes: files(&[
+                ("card.md", include_bytes!(concat!("../../models/", $name, "/card.md"))),
+                ("recipe.json", include_bytes!(concat!("../../models/", $name, "/recipe.json"))),
+                ("facts.json", include_bytes!(concat!("../../models/", $name, "/facts.json"))),
+            ]),
+        }
+    };
+}
+
+/// Names of the bundled models.
+#[cfg(test)]
+pub(super) const NAMES: [&str; 4] = ["volatility", "fee", "risk", "digits"];
+
 /// The bundled models.
 pub fn bundled() -> &'static [Bundled] {
-    static MODELS: LazyLock<Vec<Bundled>> = LazyLock::new(Vec::new);
+    static MODELS: LazyLock<Vec<Bundled>> =
+        LazyLock::new(|| vec![model!("volatility"), model!("fee"), model!("risk"), model!("digits")]);
     &MODELS
+}
+
+fn files(list: &[(&str, &'static [u8])]) -> Files {
+    list.iter().map(|(name, content)| ((*name).into(), Bytes::from_static(content))).collect()
 }

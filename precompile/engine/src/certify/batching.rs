@@ -1,0 +1,37 @@
+//! Whether a model gains from batches, and whether a row can notice the others.
+
+use std::time::Instant;
+
+use crate::{
+    ExactModel, Failure, Pool, Tensor,
+    engine::{BatchFacts, BatchTiming, concat_rows, split_rows},
+};
+
+/// Rows of the batches that are tried.
+const ROWS: [usize; 5] = [1, 2, 7, 32, 128];
+/// Runs of each batch, of which the fastest counts.
+const RUNS: usize = 5;
+
+/// Measures a model on requests of one row each. The rows count as independent where every row of every batch gives the
+/// bytes that it gives alone; a model whose outputs have no rows is never batched.
+pub fn measure_batching(model: &ExactModel, rows: &[Vec<Tensor>], pool: &Pool) -> Result<BatchFacts, Failure> {
+    let alone: Vec<Vec<Tensor>> = rows.iter().map(|row| model.run(row.clone(), pool)).collect::<Result<_, _>>()?;
+    let mut facts = BatchFacts { rows_independent: !rows.is_empty(), timings: Vec::new() };
+    for count in ROWS {
+        let members: Vec<&Vec<Tensor>> = rows.iter().cycle().take(count).collect();
+        let Some(merged) = concat_rows(&members) else { return Ok(BatchFacts::default()) };
+        let mut fastest = f64::INFINITY;
+        let mut outputs = Vec::new();
+        for _ in 0..RUNS {
+            let inputs = merged.clone();
+            let start = Instant::now();
+            outputs = model.run(inputs, pool)?;
+            fastest = fastest.min(start.elapsed().as_secs_f64() * 1e6);
+        }
+        let expected = alone.iter().cycle().take(count);
+        let same = split_rows(&outputs, &vec![1; count]).is_some_and(|parts| parts.iter().eq(expected));
+        facts.rows_independent &= same;
+        facts.timings.push(BatchTiming { rows: count, micros: (fastest * 10.0).round() / 10.0 });
+    }
+    Ok(facts)
+}
