@@ -38,12 +38,12 @@ macro_rules! model {
 
 /// Names of the bundled models.
 #[cfg(test)]
-pub(super) const NAMES: [&str; 4] = ["volatility", "fee", "risk", "digits"];
+pub(super) const NAMES: [&str; 5] = ["volatility", "fee", "risk", "digits", "text"];
 
 /// The bundled models.
 pub fn bundled() -> &'static [Bundled] {
     static MODELS: LazyLock<Vec<Bundled>> =
-        LazyLock::new(|| vec![model!("volatility"), model!("fee"), model!("risk"), model!("digits")]);
+        LazyLock::new(|| vec![model!("volatility"), model!("fee"), model!("risk"), model!("digits"), model!("text")]);
     &MODELS
 }
 

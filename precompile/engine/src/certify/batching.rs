@@ -12,13 +12,16 @@ const ROWS: [usize; 5] = [1, 2, 7, 32, 128];
 /// Runs of each batch, of which the fastest counts.
 const RUNS: usize = 5;
 
-/// Measures a model on requests of one row each. The rows count as independent where every row of every batch gives the
+/// Measures a model on requests of one row each; only those of the first's shape can be rows of one batch. The rows count as independent where every row of every batch gives the
 /// bytes that it gives alone; a model whose outputs have no rows is never batched.
 pub fn measure_batching(model: &ExactModel, rows: &[Vec<Tensor>], pool: &Pool) -> Result<BatchFacts, Failure> {
-    let alone: Vec<Vec<Tensor>> = rows.iter().map(|row| model.run(row.clone(), pool)).collect::<Result<_, _>>()?;
+    let shapes = |row: &[Tensor]| row.iter().map(|tensor| tensor.shape().to_vec()).collect::<Vec<_>>();
+    let first = rows.first().map(|row| shapes(row));
+    let rows: Vec<&Vec<Tensor>> = rows.iter().filter(|row| Some(shapes(row)) == first).collect();
+    let alone: Vec<Vec<Tensor>> = rows.iter().map(|row| model.run((*row).clone(), pool)).collect::<Result<_, _>>()?;
     let mut facts = BatchFacts { rows_independent: !rows.is_empty(), timings: Vec::new() };
     for count in ROWS {
-        let members: Vec<&Vec<Tensor>> = rows.iter().cycle().take(count).collect();
+        let members: Vec<&Vec<Tensor>> = rows.iter().copied().cycle().take(count).collect();
         let Some(merged) = concat_rows(&members) else { return Ok(BatchFacts::default()) };
         let mut fastest = f64::INFINITY;
         let mut outputs = Vec::new();
