@@ -10,6 +10,7 @@
 pub mod agreement;
 mod compute;
 mod counters;
+pub mod operators;
 mod pre_executor;
 mod reads;
 pub mod schedule;
