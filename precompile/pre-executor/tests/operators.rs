@@ -182,7 +182,7 @@ fn failures_need_a_quorum_too() {
 fn four_real_engines_agree_on_a_real_model() {
     let engine = || Engine::new(Catalog::new(None), Config::default());
     let one = engine();
-    let model = one.catalog().find("volatility").unwrap().id;
+    let model = one.catalog().find("volatility").unwrap().manifest.id();
     let data: Vec<u8> = (0..16i64)
         .flat_map(|day| I256::try_from((day - 8) * 3_000_000_000_000_000).unwrap().to_be_bytes::<32>())
         .collect();
