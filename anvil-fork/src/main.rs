@@ -1,12 +1,16 @@
 //! `foreblock`: flags become a configuration, which makes a node; see `cli`.
 
 use clap::Parser;
-use foreblock::cli::{Command, Config, Flags, NodeFlags, run_node};
+use foreblock::cli::{Command, Config, Flags, NodeFlags, doctor, model, run_node, setup};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    match run(Flags::parse()) {
+    let flags = Flags::parse();
+    if matches!(flags.command, Some(Command::Worker)) {
+        return foreblock_engine::ort::worker_main();
+    }
+    match run(flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -19,6 +23,10 @@ fn run(flags: Flags) -> anyhow::Result<()> {
     let node = match flags.command {
         None => flags.node,
         Some(Command::Node(node)) => *node,
+        Some(Command::Model { place, command }) => return model(&place, command),
+        Some(Command::Setup { place, cuda }) => return setup(&place, cuda),
+        Some(Command::Doctor { place }) => return doctor(&place),
+        Some(Command::Worker) => unreachable!("a worker is started before this"),
     };
     log(&node);
     run_node(Config::new(node)?)

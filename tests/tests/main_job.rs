@@ -54,10 +54,10 @@ fn create(node: &Node, project: &str, contract: &str, constructor_args: &[&str])
 fn model_run(node: &Node, returns: &[f64; 16]) -> String {
     let input = json!({ "log_returns": [returns] }).to_string();
     let mut command = Command::new(foreblock());
-    command.args(["model", "run", "volatility", "--input", &input, "--json", "--data-dir"]).arg(node.data_dir());
+    command.args(["model", "--data-dir"]).arg(node.data_dir()).args(["run", "volatility", "--input", &input, "--json"]);
     let printed = succeed(&mut command);
     let outputs: Value = serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error} in {printed}"));
-    outputs["outputs"][0]["wad"][0].as_str().unwrap_or_else(|| panic!("no WAD digits in {printed}")).to_owned()
+    outputs["outputs"][0]["digits"][0].as_str().unwrap_or_else(|| panic!("no WAD digits in {printed}")).to_owned()
 }
 
 #[test]

@@ -96,6 +96,8 @@ impl Config {
         let mut engine = EngineConfig::default();
         engine.kind = if flags.engine == "ort" { Kind::Ort } else { Kind::Exact };
         engine.threads = flags.inference_threads.unwrap_or(engine.threads).max(1);
+        engine.ort.library = flags.onnxruntime.clone();
+        engine.ort.data_dir = Some(data_dir(flags.data_dir.as_deref())?);
         Ok(Self {
             server: server(&flags),
             accounts,

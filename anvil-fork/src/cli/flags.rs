@@ -1,5 +1,6 @@
 //! What the user typed: plain data, with anvil's names and defaults.
 
+use super::{ModelCommand, Place};
 use crate::{accounts, pool::Order};
 use clap::{Args, Parser, Subcommand};
 use std::{net::IpAddr, path::PathBuf};
@@ -21,6 +22,33 @@ pub struct Flags {
 pub enum Command {
     /// Start a node; the same as without a command.
     Node(Box<NodeFlags>),
+    /// Add, list, show, run, verify, fetch and remove models.
+    Model {
+        /// Where models are and what runs them.
+        #[command(flatten)]
+        place: Place,
+        /// What to do.
+        #[command(subcommand)]
+        command: ModelCommand,
+    },
+    /// Fetch ONNX Runtime, by package name and pinned by hash.
+    Setup {
+        /// Where it goes.
+        #[command(flatten)]
+        place: Place,
+        /// For NVIDIA devices.
+        #[arg(long)]
+        cuda: bool,
+    },
+    /// Say what is found on this machine, and what is missing.
+    Doctor {
+        /// What to look at.
+        #[command(flatten)]
+        place: Place,
+    },
+    /// What a node starts to run models in ONNX Runtime; not for people.
+    #[command(name = "worker", hide = true)]
+    Worker,
 }
 
 /// Flags of a node.
@@ -158,6 +186,9 @@ pub struct NodeFlags {
     /// What computes: exact (built in) or ort (ONNX Runtime)
     #[arg(long, default_value = "exact", value_parser = ["exact", "ort"], help_heading = "Inference")]
     pub engine: String,
+    /// ONNX Runtime's library, or the folder that it is in
+    #[arg(long, value_name = "PATH", help_heading = "Inference")]
+    pub onnxruntime: Option<PathBuf>,
     /// Threads of one model run; all cores where it is not given
     #[arg(long, value_name = "NUM", help_heading = "Inference")]
     pub inference_threads: Option<usize>,

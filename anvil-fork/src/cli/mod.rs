@@ -4,7 +4,9 @@ mod config;
 mod flags;
 mod genesis_file;
 mod node;
+mod tools;
 
 pub use config::{Config, ConfigError};
 pub use flags::{Command, Flags, NodeFlags};
 pub use node::run as run_node;
+pub use tools::{ModelCommand, Place, doctor, model, setup};

@@ -1,0 +1,225 @@
+//! Commands that need no node: models, ONNX Runtime, what is found on this machine.
+
+use clap::{Args, Subcommand};
+use foreblock_engine::{
+    Catalog, Engine, Kind, ModelDir,
+    commands::{self, AddArgs},
+    engine::Config as EngineConfig,
+    fetch::{self, Hardware},
+    input::Format,
+    model_dir::data_dir,
+    ort,
+};
+use std::{
+    io::{self, Read, Write},
+    path::PathBuf,
+};
+
+/// Where models are and what runs them.
+#[derive(Args, Clone, Debug)]
+pub struct Place {
+    /// Where models are kept
+    #[arg(long, env = "FOREBLOCK_DATA_DIR", value_name = "PATH")]
+    pub data_dir: Option<PathBuf>,
+    /// What computes: exact (built in) or ort (ONNX Runtime)
+    #[arg(long, default_value = "exact", value_parser = ["exact", "ort"])]
+    pub engine: String,
+    /// ONNX Runtime's library, or the folder that it is in
+    #[arg(long, value_name = "PATH")]
+    pub onnxruntime: Option<PathBuf>,
+}
+
+/// What to do with models.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ModelCommand {
+    /// Publish an ONNX file and add it to the models
+    Add {
+        /// The ONNX file
+        path: PathBuf,
+        /// Name for people; the file's by default
+        #[arg(long)]
+        name: Option<String>,
+        /// Most rows of one request, where the first dimension is free
+        #[arg(long, default_value_t = 1)]
+        rows_max: usize,
+        /// Longest other free dimension
+        #[arg(long, default_value_t = 512)]
+        length_max: usize,
+        /// Further files of the model, such as a tokenizer
+        #[arg(long = "file", value_name = "PATH")]
+        others: Vec<PathBuf>,
+    },
+    /// List the models
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a model takes, answers and costs
+    Show {
+        /// Name, id, or the beginning of an id
+        model: String,
+        /// Print the manifest as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a model: the answer that a contract would get, to the last digit
+    Run {
+        /// Name, id, or the beginning of an id
+        model: String,
+        /// The input as JSON, CSV or 0x-hex
+        #[arg(long, conflicts_with = "file", required_unless_present = "file")]
+        input: Option<String>,
+        /// A file with the input as JSON, CSV or .npy; - reads standard input
+        #[arg(long, value_name = "PATH")]
+        file: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check hashes and golden vectors of one model, or of all
+    Verify {
+        /// Name, id, or the beginning of an id
+        model: Option<String>,
+    },
+    /// Fetch a real model from a package, pinned by hash
+    Fetch {
+        /// Its name; without it, the names are listed
+        name: Option<String>,
+    },
+    /// Remove a model that was added
+    Remove {
+        /// Name, id, or the beginning of an id
+        model: String,
+    },
+}
+
+impl Place {
+    fn config(&self) -> anyhow::Result<EngineConfig> {
+        let mut config = EngineConfig::default();
+        config.kind = if self.engine == "ort" { Kind::Ort } else { Kind::Exact };
+        config.ort.library = self.onnxruntime.clone();
+        config.ort.data_dir = Some(data_dir(self.data_dir.as_deref())?);
+        Ok(config)
+    }
+
+    fn models(&self) -> anyhow::Result<ModelDir> {
+        Ok(ModelDir::new(&data_dir(self.data_dir.as_deref())?))
+    }
+
+    fn engine(&self) -> anyhow::Result<Engine> {
+        Ok(Engine::new(Catalog::new(Some(self.models()?)), self.config()?))
+    }
+}
+
+/// `foreblock model`.
+pub fn model(place: &Place, command: ModelCommand) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match command {
+        ModelCommand::Add { path, name, rows_max, length_max, others } => {
+            commands::add(&place.models()?, &AddArgs { path, name, rows_max, length_max, others }, &mut out)?;
+        }
+        ModelCommand::List { json } => {
+            commands::list(place.engine()?.catalog(), json, &mut out)?;
+        }
+        ModelCommand::Show { model, json } => {
+            commands::show(place.engine()?.catalog(), &model, json, &mut out)?;
+        }
+        ModelCommand::Run { model, input, file, json } => {
+            let (content, format) = content(input, file)?;
+            commands::run(&place.engine()?, &model, &content, format, json, &mut out)?;
+        }
+        ModelCommand::Verify { model } => {
+            let verified = commands::verify(&place.engine()?, model.as_deref(), &mut out)?;
+            let wrong = verified.iter().filter(|verified| verified.result.is_err()).count();
+            anyhow::ensure!(wrong == 0, "{wrong} of {} models are not what they should be", verified.len());
+        }
+        ModelCommand::Fetch { name: None } => writeln!(out, "{}", commands::fetchable().join("\n"))?,
+        ModelCommand::Fetch { name: Some(name) } => {
+            commands::fetch(&place.models()?, &name, &fetch::progress_bar(), &mut out)?;
+        }
+        ModelCommand::Remove { model } => {
+            commands::remove(place.engine()?.catalog(), &model, &mut out)?;
+        }
+    }
+    Ok(())
+}
+
+fn content(input: Option<String>, file: Option<PathBuf>) -> anyhow::Result<(Vec<u8>, Option<Format>)> {
+    let Some(path) = file else { return Ok((input.unwrap_or_default().into_bytes(), None)) };
+    if path.as_os_str() == "-" {
+        let mut content = Vec::new();
+        io::stdin().lock().read_to_end(&mut content)?;
+        return Ok((content, None));
+    }
+    let content = std::fs::read(&path).map_err(|error| anyhow::anyhow!("cannot read {}: {error}", path.display()))?;
+    let format = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("csv") => Some(Format::Csv),
+        Some("npy") => Some(Format::Npy),
+        Some("json") => Some(Format::Json),
+        _ => None,
+    };
+    Ok((content, format))
+}
+
+/// `foreblock setup`: fetches ONNX Runtime into the data directory.
+pub fn setup(place: &Place, cuda: bool) -> anyhow::Result<()> {
+    let folder = data_dir(place.data_dir.as_deref())?.join("onnxruntime");
+    let hardware = if cuda { Hardware::Cuda } else { Hardware::Cpu };
+    let library = fetch::onnxruntime(hardware, &folder, &fetch::progress_bar())?;
+    println!("ONNX Runtime is at {}; start with --engine ort to use it.", library.display());
+    Ok(())
+}
+
+/// `foreblock doctor`: what is found, what is missing, and what to do about it.
+pub fn doctor(place: &Place) -> anyhow::Result<()> {
+    let data = data_dir(place.data_dir.as_deref())?;
+    let config = place.config()?;
+    let mut problems = 0;
+    let mut say = |what: &str, result: Result<String, String>, needed: bool| {
+        let mark = match (&result, needed) {
+            (Ok(_), _) => "ok",
+            (Err(_), false) => "--",
+            (Err(_), true) => "NO",
+        };
+        problems += usize::from(result.is_err() && needed);
+        let (Ok(text) | Err(text)) = result;
+        println!("{mark:<3} {what:<16} {text}");
+    };
+    say("data directory", writable(&data), true);
+    let engine = Engine::new(Catalog::new(Some(place.models()?)), EngineConfig::default());
+    say("exact engine", Ok(engine.engine_name()), true);
+    say("models", verified(&engine), true);
+    say("ONNX Runtime", ort::probe(&config.ort).map_err(|error| error.to_string()), place.engine == "ort");
+    for (program, purpose) in [
+        ("python3", "foreblock setup, foreblock model fetch"),
+        ("cast", "the line that the banner prints"),
+        ("forge", "building and testing contracts"),
+    ] {
+        say(program, version(program).ok_or_else(|| format!("not found; needed for: {purpose}")), false);
+    }
+    anyhow::ensure!(problems == 0, "{problems} of these must be put right before a node can serve");
+    Ok(())
+}
+
+fn writable(folder: &PathBuf) -> Result<String, String> {
+    let attempt = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder).map(drop));
+    attempt.map(|()| folder.display().to_string()).map_err(|error| {
+        format!("{} cannot be written ({error}): choose another with --data-dir, or free space", folder.display())
+    })
+}
+
+fn verified(engine: &Engine) -> Result<String, String> {
+    let verified = commands::verify(engine, None, &mut io::sink()).map_err(|error| error.to_string())?;
+    let wrong = verified.iter().find_map(|one| Some((one, one.result.as_ref().err()?)));
+    match wrong {
+        Some((one, reason)) => Err(format!("{}: {reason}", one.manifest.name())),
+        None => Ok(format!("{} models, hashes and golden vectors are right", verified.len())),
+    }
+}
+
+fn version(program: &str) -> Option<String> {
+    let output = std::process::Command::new(program).arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).lines().next()?.to_owned();
+    output.status.success().then_some(text)
+}
