@@ -377,7 +377,7 @@ impl PreExecutor {
             queue: state.scheduler.len() as u64,
             queue_bytes: state.scheduler.queue_bytes() as u64,
             schedule: state.scheduler.counts(),
-            watch: state.watchlist.counts,
+            watch: state.watchlist.counts(),
             ..Metrics::of(&self.shared.counters)
         }
     }

@@ -2,30 +2,31 @@
 //! before them. It yields to the builder.
 
 use crate::{
+    pending_state::PendingState,
     pre_executor::{Event, Head},
     schedule::TransactionId,
-    scout::{Found, HeadState, Scout, Simulation},
+    scout::{Found, Scout, Simulation},
     shared::{Shared, State, demand, inference_gas},
-    watchlist::Phase,
+    watchlist::{Phase, Place},
 };
 use foreblock_precompile::{ForeblockEvmFactory, Outcomes};
-use revm::{DatabaseCommit, context::TxEnv, database::CacheDB, state::EvmState};
+use revm::{context::TxEnv, state::EvmState};
 use std::{sync::Arc, thread::JoinHandle};
 
-/// The head's state with the effects of pending transactions on it.
+/// What the scout knows of one head.
 struct Pending {
     generation: u64,
-    state: CacheDB<HeadState>,
+    state: PendingState,
 }
 
 /// What is simulated next, and on what.
 struct Task {
-    hash: TransactionId,
+    place: Place,
     env: TxEnv,
     head: Arc<Head>,
     generation: u64,
     /// Effects of transactions that the new head left alone; only where the head is new.
-    effects: Vec<EvmState>,
+    effects: Vec<(Place, Arc<EvmState>)>,
 }
 
 /// Starts the scout.
@@ -39,17 +40,18 @@ pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
 fn run(shared: &Shared, scout: &Scout) {
     let mut pending: Option<Pending> = None;
     while let Some(task) = next(shared, pending.as_ref().map(|pending| pending.generation)) {
-        let fresh = pending.take().filter(|pending| pending.generation == task.generation);
-        let mut on = fresh.unwrap_or_else(|| {
-            let mut state = CacheDB::new(task.head.state.clone());
-            task.effects.into_iter().for_each(|effects| state.commit(effects));
+        let known = pending.take().filter(|pending| pending.generation == task.generation);
+        let mut on = known.unwrap_or_else(|| {
+            let mut state = PendingState::new(task.head.state.clone());
+            task.effects.iter().for_each(|(place, effects)| state.put(*place, effects));
             Pending { generation: task.generation, state }
         });
-        let simulation = scout.simulate(&mut on.state, task.head.env.clone(), task.env);
-        if let Found::Complete { changes, .. } = &simulation.found {
-            on.state.commit(changes.clone());
+        let simulation = scout.simulate(on.state.before(task.place), task.head.env.clone(), task.env);
+        match &simulation.found {
+            Found::Complete { changes, .. } => on.state.put(task.place, changes),
+            _ => on.state.remove(task.place),
         }
-        record(shared, task.hash, &task.head, task.generation, simulation);
+        record(shared, task.place.2, &task.head, task.generation, simulation);
         pending = Some(on);
     }
     tracing::debug!("scout stopped: the pre-executor was stopped");
@@ -64,19 +66,19 @@ fn next(shared: &Shared, generation: Option<u64>) -> Option<Task> {
         }
         let head = state.head.clone().filter(|_| state.building == 0 && state.watchlist.has_next());
         if let Some(head) = head
-            && let Some((hash, env)) = state.watchlist.next()
+            && let Some((place, env)) = state.watchlist.next()
         {
             let new = generation != Some(state.generation);
             let effects = if new { effects(&state) } else { Vec::new() };
-            return Some(Task { hash, env, head, generation: state.generation, effects });
+            return Some(Task { place, env, head, generation: state.generation, effects });
         }
         shared.scout.wait(&mut state);
     }
 }
 
-fn effects(state: &State) -> Vec<EvmState> {
-    let ready = state.watchlist.in_order().filter(|(_, watched)| watched.phase == Phase::Ready);
-    ready.filter_map(|(_, watched)| watched.changes.clone()).collect()
+fn effects(state: &State) -> Vec<(Place, Arc<EvmState>)> {
+    let effects = state.watchlist.in_order().filter(|(_, watched)| watched.phase == Phase::Ready);
+    effects.filter_map(|(_, watched)| Some((watched.place, watched.changes.clone()?))).collect()
 }
 
 /// Keeps what was found, and asks for what is missing.

@@ -14,6 +14,7 @@ use revm::{context::TxEnv, context_interface::Transaction, state::EvmState};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
 };
 
 /// A transaction of the pool that can be executed, at once or after others of its sender.
@@ -93,30 +94,38 @@ impl Default for WatchLimits {
 
 /// What is known of a transaction.
 #[derive(Clone, Debug)]
-pub(crate) struct Watched {
-    pub(crate) env: TxEnv,
-    pub(crate) since_us: Micros,
-    pub(crate) since_block: u64,
-    pub(crate) phase: Phase,
+pub struct Watched {
+    /// What the EVM runs.
+    pub env: TxEnv,
+    /// When it came, or the first of those that it replaces.
+    pub since_us: Micros,
+    /// The block that was being prepared then.
+    pub since_block: u64,
+    /// Where it stands.
+    pub phase: Phase,
     /// The outcomes it used, and the missing one if it waits.
-    pub(crate) calls: Vec<(RequestId, ModelId)>,
-    pub(crate) missing: Option<Request>,
+    pub calls: Vec<(RequestId, ModelId)>,
+    /// The request that it waits for.
+    pub missing: Option<Request>,
     /// What it changes, once it ran to its end.
-    pub(crate) changes: Option<EvmState>,
-    pub(crate) volatile: bool,
-    pub(crate) simulations: u32,
+    pub changes: Option<Arc<EvmState>>,
+    /// It reads the block itself: each new one simulates it again.
+    pub volatile: bool,
+    /// Simulations for this block.
+    pub simulations: u32,
+    /// Its place in the builder's order.
+    pub place: Place,
     /// The next run goes on with a new outcome: it is no new simulation.
     goes_on: bool,
     rounds: u32,
     reads: ReadSet,
-    place: Place,
     moved: u32,
     stayed: u32,
 }
 
 impl Watched {
     /// Chance that the next simulation asks the same, from what was seen before.
-    pub(crate) fn unchanged_ppm(&self) -> u32 {
+    pub fn unchanged_ppm(&self) -> u32 {
         const PRIOR: u32 = 4;
         let seen = PRIOR + self.stayed;
         let ppm = (u64::from(seen) * 1_000_000 / u64::from(seen + self.moved)) as u32;
@@ -125,7 +134,7 @@ impl Watched {
 }
 
 /// The builder's order: highest tip first, then first come; no transaction before an earlier one of its sender.
-pub(crate) type Place = (Reverse<u128>, u64, TransactionId);
+pub type Place = (Reverse<u128>, u64, TransactionId);
 
 /// Counts of simulations, continuations and re-runs that were saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -140,7 +149,7 @@ pub struct WatchCounts {
 
 /// All pending transactions.
 #[derive(Debug)]
-pub(crate) struct Watchlist {
+pub struct Watchlist {
     limits: WatchLimits,
     watched: HashMap<TransactionId, Watched>,
     order: BTreeSet<Place>,
@@ -149,11 +158,12 @@ pub(crate) struct Watchlist {
     readers: Readers,
     hot: HashMap<readers::Key, u32>,
     seen: u64,
-    pub(crate) counts: WatchCounts,
+    counts: WatchCounts,
 }
 
 impl Watchlist {
-    pub(crate) fn new(limits: WatchLimits) -> Self {
+    /// An empty list.
+    pub fn new(limits: WatchLimits) -> Self {
         Self {
             limits,
             watched: HashMap::new(),
@@ -167,27 +177,33 @@ impl Watchlist {
         }
     }
 
-    pub(crate) fn get(&self, hash: TransactionId) -> Option<&Watched> {
+    /// What is known of a transaction.
+    pub fn get(&self, hash: TransactionId) -> Option<&Watched> {
         self.watched.get(&hash)
     }
 
     /// All transactions in the builder's order.
-    pub(crate) fn in_order(&self) -> impl Iterator<Item = (TransactionId, &Watched)> {
+    pub fn in_order(&self) -> impl Iterator<Item = (TransactionId, &Watched)> {
         self.order.iter().filter_map(|(_, _, hash)| Some((*hash, self.watched.get(hash)?)))
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// Counts of simulations so far.
+    pub fn counts(&self) -> WatchCounts {
+        self.counts
+    }
+
+    /// Whether none is watched.
+    pub fn is_empty(&self) -> bool {
+        self.watched.is_empty()
+    }
+
+    /// How many are watched.
+    pub fn len(&self) -> usize {
         self.watched.len()
     }
 
     /// Takes a transaction. Returns the one that leaves for it at the bound, which may be itself.
-    pub(crate) fn add(
-        &mut self,
-        tx: PendingTransaction,
-        base_fee: u64,
-        block: u64,
-        now_us: Micros,
-    ) -> Option<TransactionId> {
+    pub fn add(&mut self, tx: PendingTransaction, base_fee: u64, block: u64, now_us: Micros) -> Option<TransactionId> {
         if self.watched.contains_key(&tx.hash) {
             return None;
         }
@@ -226,7 +242,8 @@ impl Watchlist {
         last.inspect(|hash| drop(self.remove(*hash)))
     }
 
-    pub(crate) fn remove(&mut self, hash: TransactionId) -> Option<Watched> {
+    /// Forgets a transaction.
+    pub fn remove(&mut self, hash: TransactionId) -> Option<Watched> {
         let gone = self.watched.remove(&hash)?;
         self.order.remove(&gone.place);
         self.todo.remove(&gone.place);
@@ -244,7 +261,7 @@ impl Watchlist {
 
     /// A new block is being prepared: simulates what the last one touched (everything where `writes` is unknown), what
     /// reads the block itself, and what was deferred. Returns the transactions that waited too long.
-    pub(crate) fn new_head(&mut self, block: u64, writes: Option<&WriteSet>) -> Vec<TransactionId> {
+    pub fn new_head(&mut self, block: u64, writes: Option<&WriteSet>) -> Vec<TransactionId> {
         self.hot.clear();
         let old = |(hash, watched): (&TransactionId, &Watched)| {
             let over =
@@ -274,7 +291,7 @@ impl Watchlist {
 
     /// A transaction now changes other things, or the same to other values: who comes later and read them runs again.
     fn effects(&mut self, place: Place, before: Option<&EvmState>) {
-        let Some(now) = self.watched[&place.2].changes.as_ref() else { return };
+        let Some(now) = self.watched[&place.2].changes.as_deref() else { return };
         let touched = self.readers.touched_by(readers::changed(before, now));
         let later = |hash: &TransactionId| {
             self.watched.get(hash).is_some_and(|w| w.place > place && w.phase != Phase::Scouting)
@@ -303,14 +320,15 @@ impl Watchlist {
         self.todo.insert(place);
     }
 
-    pub(crate) fn set_phase(&mut self, hash: TransactionId, phase: Phase) {
+    /// Says where a transaction stands.
+    pub fn set_phase(&mut self, hash: TransactionId, phase: Phase) {
         if let Some(watched) = self.watched.get_mut(&hash) {
             watched.phase = phase;
         }
     }
 
     /// An outcome that the transaction waited for is there.
-    pub(crate) fn outcome_ready(&mut self, hash: TransactionId) {
+    pub fn outcome_ready(&mut self, hash: TransactionId) {
         let Some(watched) = self.watched.get_mut(&hash).filter(|watched| watched.phase == Phase::Waiting) else {
             return;
         };
@@ -325,24 +343,26 @@ impl Watchlist {
     }
 
     /// The next transaction to simulate, in the builder's order.
-    pub(crate) fn next(&mut self) -> Option<(TransactionId, TxEnv)> {
-        let (_, _, hash) = self.todo.pop_first()?;
-        let watched = self.watched.get_mut(&hash)?;
+    #[allow(clippy::should_implement_trait)] // it is no iterator: what comes next depends on what was recorded
+    pub fn next(&mut self) -> Option<(Place, TxEnv)> {
+        let place = self.todo.pop_first()?;
+        let watched = self.watched.get_mut(&place.2)?;
         if std::mem::take(&mut watched.goes_on) {
             self.counts.rounds += 1;
         } else {
             watched.simulations += 1;
             self.counts.simulations += 1;
         }
-        Some((hash, watched.env.clone()))
+        Some((place, watched.env.clone()))
     }
 
-    pub(crate) fn has_next(&self) -> bool {
+    /// Whether any is to be simulated.
+    pub fn has_next(&self) -> bool {
         !self.todo.is_empty()
     }
 
     /// Simulates again without counting: the head changed while it was simulated.
-    pub(crate) fn put_back(&mut self, hash: TransactionId) {
+    pub fn put_back(&mut self, hash: TransactionId) {
         let Some(watched) = self.watched.get_mut(&hash) else { return };
         watched.simulations = watched.simulations.saturating_sub(1);
         watched.phase = Phase::Scouting;
@@ -350,7 +370,7 @@ impl Watchlist {
     }
 
     /// Keeps what a simulation found. Returns the request to ask for, if one is missing.
-    pub(crate) fn record(&mut self, hash: TransactionId, simulation: Simulation) -> Option<Request> {
+    pub fn record(&mut self, hash: TransactionId, simulation: Simulation) -> Option<Request> {
         let watched = self.watched.get_mut(&hash)?;
         self.readers.remove(hash, &watched.reads);
         self.readers.add(hash, &simulation.reads);
@@ -376,19 +396,19 @@ impl Watchlist {
             Found::Missing(_) => Phase::Waiting,
             Found::Invalid(reason) => Phase::Invalid(reason),
             Found::Complete { changes, .. } => {
-                watched.changes = Some(changes);
+                watched.changes = Some(Arc::new(changes));
                 Phase::Ready
             }
         };
         if watched.phase == Phase::Ready {
             let place = watched.place;
-            self.effects(place, before.as_ref());
+            self.effects(place, before.as_deref());
         }
         missing
     }
 }
 
 /// What the producer earns for a unit of gas.
-pub(crate) fn tip_per_gas(env: &TxEnv, base_fee: u64) -> u128 {
+pub fn tip_per_gas(env: &TxEnv, base_fee: u64) -> u128 {
     env.effective_gas_price(u128::from(base_fee)).saturating_sub(u128::from(base_fee))
 }

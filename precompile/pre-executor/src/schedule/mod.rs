@@ -377,6 +377,15 @@ impl Scheduler {
         self.work.get(&id).is_some_and(|work| work.state == State::Queued)
     }
 
+    /// Predicted device time of what waits since `since_us` or longer, or runs: what the bound on the wait reckons with.
+    pub fn older_work_us(&self, since_us: Micros) -> Micros {
+        let cost_us = |model| self.costs.batch_us(model, 1);
+        let older = self.by_age.iter().take_while(|(since, _)| *since <= since_us);
+        let queued_us: Micros = older.map(|(_, id)| cost_us(self.work[id].request.model)).sum();
+        let running = self.running.iter().flatten();
+        queued_us + running.map(|batch| batch.ends_us - batch.started_us).sum::<Micros>()
+    }
+
     /// Work removed from a full queue since the last call.
     pub fn take_dropped(&mut self) -> Vec<Dropped> {
         std::mem::take(&mut self.dropped)

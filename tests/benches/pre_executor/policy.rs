@@ -1,0 +1,161 @@
+//! The scheduler, and the three simple rules that it is compared with, behind one face.
+
+use alloy_primitives::B256;
+use foreblock_pre_executor::schedule::{Demand, Ended, Limits, Micros, Prior, Scheduler, Slot};
+use foreblock_precompile::{ModelId, Request, RequestId};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::trace::{MODELS_US, SLOT_US};
+
+/// Which rule orders the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// `docs/scheduling.md`.
+    Foreblock,
+    FirstCome,
+    FeeOnly,
+    DeadlineOnly,
+}
+
+pub enum Policy {
+    Foreblock(Box<Scheduler>),
+    Simple(Simple),
+}
+
+pub fn model_id(model: usize) -> ModelId {
+    ModelId::repeat_byte(1 + model as u8)
+}
+
+impl Policy {
+    pub fn new(rule: Rule) -> Self {
+        if rule != Rule::Foreblock {
+            return Self::Simple(Simple {
+                rule,
+                work: HashMap::new(),
+                order: BTreeMap::new(),
+                running: None,
+                asked: 0,
+            });
+        }
+        let mut scheduler = Scheduler::new(Limits::default(), slot(1, 0));
+        for (model, single_us) in MODELS_US.into_iter().enumerate() {
+            scheduler.describe(model_id(model), Prior { single_us, rows_max: 1 });
+        }
+        Self::Foreblock(Box::new(scheduler))
+    }
+
+    pub fn set_slot(&mut self, block: u64, now_us: Micros) {
+        if let Self::Foreblock(scheduler) = self {
+            scheduler.set_slot(slot(block, now_us), now_us);
+        }
+    }
+
+    /// True if the demand was taken.
+    pub fn ask(&mut self, request: Request, demand: Demand, now_us: Micros) -> bool {
+        match self {
+            Self::Foreblock(scheduler) => scheduler.ask(request, demand, now_us).is_ok(),
+            Self::Simple(simple) => simple.ask(request, &demand),
+        }
+    }
+
+    pub fn withdraw(&mut self, transaction: B256) {
+        match self {
+            Self::Foreblock(scheduler) => drop(scheduler.withdraw(transaction)),
+            Self::Simple(simple) => simple.withdraw(transaction),
+        }
+    }
+
+    pub fn included(&mut self, transaction: B256, gas: u64) {
+        match self {
+            Self::Foreblock(scheduler) => drop(scheduler.included(transaction, gas)),
+            Self::Simple(simple) => simple.withdraw(transaction),
+        }
+    }
+
+    pub fn next(&mut self, now_us: Micros) -> Option<Request> {
+        match self {
+            Self::Foreblock(scheduler) => scheduler.next(0, now_us).map(|batch| batch.requests[0].clone()),
+            Self::Simple(simple) => simple.next(),
+        }
+    }
+
+    /// Who waited for what has ended.
+    pub fn finish(&mut self, now_us: Micros) -> Vec<B256> {
+        match self {
+            Self::Foreblock(scheduler) => {
+                let finished = scheduler.finish(0, &[Ended::Done], now_us);
+                finished.done.into_iter().flat_map(|(_, waiters)| waiters).collect()
+            }
+            Self::Simple(simple) => simple.finish(),
+        }
+    }
+
+    /// Promised for the block that is built now, and not ready.
+    pub fn late(&self) -> usize {
+        if let Self::Foreblock(scheduler) = self { scheduler.admitted().len() } else { 0 }
+    }
+
+    pub fn scheduler(&self) -> Option<&Scheduler> {
+        if let Self::Foreblock(scheduler) = self { Some(scheduler) } else { None }
+    }
+}
+
+fn slot(block: u64, now_us: Micros) -> Slot {
+    Slot { block, start_us: now_us, seal_us: block * SLOT_US, length_us: SLOT_US }
+}
+
+/// A queue with one key: with merging and cancellation, as the scheduler has them.
+pub struct Simple {
+    rule: Rule,
+    work: HashMap<RequestId, (Request, (u128, u64), HashSet<B256>)>,
+    order: BTreeMap<(u128, u64), RequestId>,
+    running: Option<RequestId>,
+    asked: u64,
+}
+
+impl Simple {
+    fn ask(&mut self, request: Request, demand: &Demand) -> bool {
+        self.asked += 1;
+        let key = match self.rule {
+            Rule::FeeOnly => u128::MAX - demand.tip_wei,
+            Rule::DeadlineOnly => u128::from(demand.expires_us.unwrap_or(Micros::MAX)),
+            _ => 0,
+        };
+        let key = (key, self.asked);
+        let id = request.id;
+        let (_, old, waiters) = self.work.entry(id).or_insert_with(|| (request, key, HashSet::new()));
+        waiters.insert(demand.transaction);
+        if self.running != Some(id) {
+            self.order.remove(old);
+            *old = key.min(*old);
+            self.order.insert(*old, id);
+        }
+        true
+    }
+
+    fn withdraw(&mut self, transaction: B256) {
+        let running = self.running;
+        let gone = |id: &RequestId, waiters: &HashSet<B256>| waiters.is_empty() && running != Some(*id);
+        let mut left = Vec::new();
+        for (id, (_, key, waiters)) in &mut self.work {
+            if waiters.remove(&transaction) && gone(id, waiters) {
+                left.push((*id, *key));
+            }
+        }
+        for (id, key) in left {
+            self.work.remove(&id);
+            self.order.remove(&key);
+        }
+    }
+
+    fn next(&mut self) -> Option<Request> {
+        let (_, id) = self.order.pop_first()?;
+        self.running = Some(id);
+        Some(self.work[&id].0.clone())
+    }
+
+    fn finish(&mut self) -> Vec<B256> {
+        let ended = self.running.take().and_then(|id| self.work.remove(&id));
+        ended.map(|(_, _, waiters)| waiters.into_iter().collect()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,345 @@
+//! Virtual time: a chain with a slot every two seconds, a pool, a scout, a device. The watchlist, the pending state and the scheduler
+//! are the real ones; the EVM is a function of one storage slot and the answers.
+
+use crate::{
+    policy::{Policy, Rule, model_id},
+    trace::{GAS_PER_US, MODELS_US, Random, SLOT_US, Scenario, Tx, trace},
+};
+use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
+use foreblock_pre_executor::{
+    Found, PendingState, PendingTransaction, Phase, ReadSet, Simulation, WatchCounts, WatchLimits, WriteSet,
+    schedule::{Demand, Micros},
+    watchlist::{Place, Watchlist},
+};
+use foreblock_precompile::{Outcome, Request, RequestId, Used};
+use revm::{
+    Database, DatabaseCommit,
+    context::TxEnv,
+    database::{CacheDB, EmptyDBTyped},
+    database_interface::ErasedError,
+    state::{Account, AccountInfo, EvmState, EvmStorageSlot, TransactionId},
+};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+/// Time of one simulation, on a thread of its own.
+const SIMULATION_US: Micros = 100;
+/// Blocks that are not counted while the queue fills.
+pub const WARM_UP: u64 = 5;
+/// The contract that holds the inputs.
+const INPUTS: Address = Address::repeat_byte(0x11);
+
+/// What is switched off, to prove that the harness can tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Control {
+    #[default]
+    None,
+    /// No answer is ever computed.
+    EngineOff,
+    /// The builder sees no answer.
+    NoHits,
+    /// Every head simulates everything.
+    SimulateAll,
+}
+
+/// What came out.
+#[derive(Clone, Debug, Default)]
+pub struct Results {
+    pub hits: u64,
+    pub misses: u64,
+    /// Misses of transactions that came in the last twentieth of the slot.
+    pub misses_of_late_comers: u64,
+    pub included: u64,
+    pub blocks_waited: Vec<u64>,
+    pub value: f64,
+    /// Device time of included answers.
+    pub goodput_us: Micros,
+    pub device_us: Micros,
+    pub wasted_us: Micros,
+    pub moved: u64,
+    pub promised: u64,
+    pub late: u64,
+    /// Largest wait over its bound.
+    pub wait_over_bound: f64,
+    pub hostile_us: Micros,
+    pub watch: WatchCounts,
+    pub trace: Vec<Tx>,
+}
+
+type Db = CacheDB<EmptyDBTyped<ErasedError>>;
+
+struct World {
+    txs: HashMap<B256, Tx>,
+    watchlist: Watchlist,
+    policy: Policy,
+    pending: PendingState,
+    base: Db,
+    outcomes: HashMap<RequestId, Micros>,
+    used: HashSet<RequestId>,
+    first_asked: HashMap<B256, RequestId>,
+    bounds: HashMap<RequestId, (Micros, Micros)>,
+    running: Option<(Request, Micros, Micros)>,
+    scout_free_us: Micros,
+    random: Random,
+    control: Control,
+    promised_in_slot: u64,
+    results: Results,
+}
+
+/// Runs a scenario under a rule.
+pub fn run(scenario: &Scenario, rule: Rule, control: Control) -> Results {
+    let arrivals = trace(scenario);
+    let base: Db = CacheDB::new(EmptyDBTyped::new());
+    let limits = WatchLimits { blocks_max: 1_000, hot_slot_max: 1_000, ..WatchLimits::default() };
+    let mut world = World {
+        txs: arrivals.iter().map(|tx| (tx.hash, tx.clone())).collect(),
+        watchlist: Watchlist::new(limits),
+        policy: Policy::new(rule),
+        pending: PendingState::new(Arc::new(base.clone())),
+        base,
+        outcomes: HashMap::new(),
+        used: HashSet::new(),
+        first_asked: HashMap::new(),
+        bounds: HashMap::new(),
+        running: None,
+        scout_free_us: 0,
+        random: Random(scenario.seed ^ 0xdead),
+        control,
+        promised_in_slot: 0,
+        results: Results::default(),
+    };
+    world.simulate(&arrivals, scenario.blocks);
+    world.results.watch = world.watchlist.counts();
+    let unused: Micros = world.outcomes.iter().filter(|(id, _)| !world.used.contains(*id)).map(|(_, us)| us).sum();
+    world.results.wasted_us = unused;
+    world.results.trace = arrivals;
+    world.results
+}
+
+impl World {
+    fn simulate(&mut self, arrivals: &[Tx], blocks: u64) {
+        let mut leaving: Vec<(Micros, B256)> = arrivals.iter().map(|tx| (tx.leaves_us, tx.hash)).collect();
+        leaving.sort_unstable();
+        let (mut arriving, mut leaving) = (arrivals.iter().peekable(), leaving.into_iter().peekable());
+        let mut block = 1;
+        let mut now_us = 0;
+        while block <= blocks {
+            let seal_us = block * SLOT_US;
+            let scout_us = self.watchlist.has_next().then_some(self.scout_free_us.max(now_us));
+            let device_us = self.running.as_ref().map(|running| running.2);
+            let arrival_us = arriving.peek().map(|tx| tx.arrives_us);
+            let leave_us = leaving.peek().map(|leave| leave.0);
+            now_us = [scout_us, device_us, arrival_us, leave_us, Some(seal_us)]
+                .into_iter()
+                .flatten()
+                .min()
+                .unwrap_or(seal_us);
+            if device_us == Some(now_us) {
+                self.device_done(now_us);
+            } else if arrival_us == Some(now_us) {
+                self.arrive(arriving.next().expect("peeked"), block, now_us);
+            } else if leave_us == Some(now_us) {
+                self.leave(leaving.next().expect("peeked").1);
+            } else if now_us == seal_us {
+                self.build(block, now_us);
+                block += 1;
+            } else {
+                self.scout(now_us);
+            }
+            self.start(now_us);
+        }
+    }
+
+    fn arrive(&mut self, tx: &Tx, block: u64, now_us: Micros) {
+        if tx.private {
+            return;
+        }
+        // One unit of gas: the tip for it is the whole tip, and orders the builder's block.
+        let env = TxEnv::builder().caller(tx.sender).gas_limit(1).gas_price(tx.tip_wei).build_fill();
+        self.watchlist.add(PendingTransaction { hash: tx.hash, env, replaces: None }, 0, block, now_us);
+    }
+
+    fn leave(&mut self, hash: B256) {
+        if let Some(gone) = self.watchlist.remove(hash) {
+            self.pending.remove(gone.place);
+            self.policy.withdraw(hash);
+        }
+    }
+
+    fn scout(&mut self, now_us: Micros) {
+        self.scout_free_us = now_us + SIMULATION_US;
+        let Some((place, _)) = self.watchlist.next() else { return };
+        let tx = self.txs[&place.2].clone();
+        let simulation = self.execute(&tx, place);
+        match &simulation.found {
+            Found::Complete { changes, .. } => self.pending.put(place, changes),
+            _ => self.pending.remove(place),
+        }
+        if let Some(request) = self.watchlist.record(tx.hash, simulation) {
+            self.first_asked.entry(tx.hash).or_insert(request.id);
+            self.ask(&tx, request, now_us);
+        }
+    }
+
+    /// The EVM: the first input is what stands in the slot, every further one the answer before.
+    fn execute(&self, tx: &Tx, place: Place) -> Simulation {
+        let value = self.pending.before(place).storage(INPUTS, U256::from(tx.reads)).unwrap_or_default();
+        let reads = if tx.models.is_empty() { ReadSet::default() } else { reads(tx.reads) };
+        let mut used = Vec::new();
+        for request in requests(tx, value) {
+            if !self.outcomes.contains_key(&request.id) {
+                return Simulation { found: Found::Missing(request), used, reads, volatile: false };
+            }
+            let outcome = Outcome::Output(Bytes::new());
+            used.push(Used { id: request.id, model: request.model, outcome });
+        }
+        let found = Found::Complete { changes: changes(tx), gas_used: 1, success: true };
+        Simulation { found, used, reads, volatile: false }
+    }
+
+    fn ask(&mut self, tx: &Tx, request: Request, now_us: Micros) {
+        let id = request.id;
+        let model_us = MODELS_US[usize::from(request.model[0]) - 1];
+        let gas = tx.device_us() * GAS_PER_US;
+        let demand = Demand {
+            transaction: tx.hash,
+            sender: tx.sender,
+            contract: tx.contract,
+            tip_wei: tx.tip_wei,
+            unchanged_ppm: self.watchlist.get(tx.hash).map_or(1_000_000, |watched| watched.unchanged_ppm()),
+            gas: model_us * GAS_PER_US,
+            // A fee cap of twice the base fee, as wallets set it.
+            locked_gas: if tx.hostile { gas } else { 2 * gas },
+            since_us: tx.arrives_us,
+            expires_us: Some(tx.leaves_us),
+            followup_us: 0,
+        };
+        if self.policy.ask(request, demand, now_us) && !tx.hostile {
+            self.note_bound(id, tx.arrives_us, now_us);
+        }
+    }
+
+    /// The stated bound on the wait: a slot, eight times the older work and its own, and two runs of the longest model.
+    fn note_bound(&mut self, id: RequestId, since_us: Micros, now_us: Micros) {
+        let Some(scheduler) = self.policy.scheduler().filter(|_| !self.bounds.contains_key(&id)) else { return };
+        let older_us = scheduler.older_work_us(since_us);
+        self.bounds.insert(id, (now_us, SLOT_US + 8 * older_us + 2 * MODELS_US[7]));
+    }
+
+    fn start(&mut self, now_us: Micros) {
+        if self.running.is_some() || self.control == Control::EngineOff {
+            return;
+        }
+        let Some(request) = self.policy.next(now_us) else { return };
+        if let Some((asked_us, bound_us)) = self.bounds.remove(&request.id) {
+            let ratio = (now_us - asked_us) as f64 / bound_us as f64;
+            self.results.wait_over_bound = self.results.wait_over_bound.max(ratio);
+        }
+        let predicted_us = MODELS_US[usize::from(request.model[0]) - 1] as f64;
+        let took_us = (predicted_us * (1.0 + 0.02 * self.random.normal()).clamp(0.9, 1.1)) as Micros;
+        self.running = Some((request, now_us, now_us + took_us));
+    }
+
+    fn device_done(&mut self, now_us: Micros) {
+        let Some((request, started_us, _)) = self.running.take() else { return };
+        let took_us = now_us - started_us;
+        self.results.device_us += took_us;
+        self.outcomes.insert(request.id, took_us);
+        let waiters = self.policy.finish(now_us);
+        self.promised_in_slot += u64::from(!waiters.is_empty());
+        let hostile = waiters.iter().all(|hash| self.txs[hash].hostile);
+        if hostile && !waiters.is_empty() {
+            self.results.hostile_us += took_us;
+        }
+        waiters.into_iter().for_each(|hash| self.watchlist.outcome_ready(hash));
+    }
+
+    fn build(&mut self, block: u64, now_us: Micros) {
+        let counts = block > WARM_UP;
+        let late = self.policy.late() as u64;
+        if counts {
+            self.results.late += late;
+            self.results.promised += late + self.promised_in_slot;
+        }
+        self.promised_in_slot = 0;
+        let mut writes = WriteSet::default();
+        for tx in self.in_order(now_us) {
+            let value = self.base.storage(INPUTS, U256::from(tx.reads)).unwrap_or_default();
+            let asked = requests(&tx, value);
+            let there = |request: &Request| self.control != Control::NoHits && self.outcomes.contains_key(&request.id);
+            let missing = asked.iter().position(|request| !there(request));
+            if counts && !tx.models.is_empty() {
+                self.results.hits += missing.unwrap_or(asked.len()) as u64;
+                self.results.misses += u64::from(missing.is_some());
+                let late_comer = now_us - tx.arrives_us < SLOT_US / 20;
+                self.results.misses_of_late_comers += u64::from(missing.is_some() && late_comer);
+            }
+            if missing.is_none() {
+                let changes = changes(&tx);
+                writes.add(&changes);
+                self.base.commit(changes);
+                self.include(&tx, &asked, now_us, counts);
+            }
+        }
+        let writes = (self.control != Control::SimulateAll).then_some(writes);
+        self.watchlist.new_head(block + 1, writes.as_ref());
+        self.pending = PendingState::new(Arc::new(self.base.clone()));
+        for (_, watched) in self.watchlist.in_order().filter(|(_, watched)| watched.phase == Phase::Ready) {
+            watched.changes.iter().for_each(|changes| self.pending.put(watched.place, changes));
+        }
+        self.policy.set_slot(block + 1, now_us);
+    }
+
+    /// The pool and what only the builder sees, highest tip first. Hostile transactions are cancelled by now.
+    fn in_order(&self, now_us: Micros) -> Vec<Tx> {
+        let seen = self.watchlist.in_order().map(|(hash, _)| self.txs[&hash].clone());
+        let slot = now_us - SLOT_US..now_us;
+        let private = self.txs.values().filter(|tx| tx.private && slot.contains(&tx.arrives_us)).cloned();
+        let mut all: Vec<Tx> = seen.chain(private).collect();
+        all.sort_by_key(|tx| (std::cmp::Reverse(tx.tip_wei), tx.hash));
+        all
+    }
+
+    fn include(&mut self, tx: &Tx, asked: &[Request], now_us: Micros, counts: bool) {
+        self.watchlist.remove(tx.hash);
+        self.policy.included(tx.hash, tx.device_us() * GAS_PER_US);
+        let fresh: Micros =
+            asked.iter().filter(|request| self.used.insert(request.id)).map(|request| self.outcomes[&request.id]).sum();
+        if !counts || tx.models.is_empty() {
+            return;
+        }
+        self.results.included += 1;
+        self.results.value += tx.tip_wei as f64;
+        self.results.goodput_us += fresh;
+        self.results.blocks_waited.push((now_us - tx.arrives_us).div_ceil(SLOT_US));
+        let first = self.first_asked.get(&tx.hash);
+        self.results.moved += u64::from(first.is_some_and(|first| *first != asked[0].id));
+    }
+}
+
+fn reads(slot: u64) -> ReadSet {
+    ReadSet { slots: [(INPUTS, U256::from(slot))].into(), ..ReadSet::default() }
+}
+
+fn requests(tx: &Tx, value: U256) -> Vec<Request> {
+    let mut input = keccak256([&value.to_be_bytes::<32>()[..], &tx.salt.to_be_bytes()].concat());
+    let request = |model: &usize| {
+        let request = Request::new(model_id(*model), Bytes::from(input.to_vec()));
+        input = keccak256(input);
+        request
+    };
+    tx.models.iter().map(request).collect()
+}
+
+fn changes(tx: &Tx) -> EvmState {
+    let mut state = EvmState::default();
+    let Some(slot) = tx.writes else { return state };
+    let mut account = Account::from(AccountInfo { nonce: 1, ..AccountInfo::default() });
+    account.mark_touch();
+    let written = EvmStorageSlot::new_changed(U256::ZERO, U256::from_be_bytes(tx.hash.0), TransactionId::ZERO);
+    account.storage.insert(U256::from(slot), written);
+    state.insert(INPUTS, account);
+    state
+}
