@@ -37,6 +37,7 @@ struct Case {
 #[derive(serde::Deserialize)]
 struct Named {
     name: String,
+    shape: Vec<usize>,
     data: Box<RawValue>,
 }
 
@@ -49,10 +50,20 @@ fn recorded(name: &str) -> Recorded {
 }
 
 fn wire_input(case: &Case, specs: &[foreblock_precompile::abi::TensorSpec]) -> Bytes {
-    let fields: Vec<String> =
-        case.inputs.iter().map(|input| format!("{:?}: {}", input.name, input.data.get())).collect();
-    let text = format!("{{{}}}", fields.join(", "));
+    let field = |input: &Named| {
+        let flat: Vec<&RawValue> = serde_json::from_str(input.data.get()).unwrap();
+        let flat: Vec<&str> = flat.into_iter().map(RawValue::get).collect();
+        format!("{:?}: {}", input.name, nested(&flat, &input.shape))
+    };
+    let text = format!("{{{}}}", case.inputs.iter().map(field).collect::<Vec<_>>().join(", "));
     wire::write(&input::parse(text.as_bytes(), Format::Json, specs).unwrap()).0
+}
+
+/// A flat list as nested lists of this shape.
+fn nested(flat: &[&str], shape: &[usize]) -> String {
+    let Some((length, inner)) = shape.split_first() else { return flat[0].into() };
+    let parts = flat.chunks(flat.len().div_ceil((*length).max(1)).max(1)).map(|part| nested(part, inner));
+    format!("[{}]", parts.collect::<Vec<_>>().join(", "))
 }
 
 /// `manifest.json`, `golden.json` and `facts.json` follow from the graph: with `FOREBLOCK_BLESS=1` this test writes
