@@ -45,8 +45,8 @@ fn create(node: &Node, project: &str, contract: &str, constructor_args: &[&str])
         command.arg("--constructor-args").args(constructor_args);
     }
     let printed = succeed(&mut command);
-    let line = printed.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("no JSON in {printed}"));
-    let created: Value = serde_json::from_str(line).expect("forge prints JSON");
+    let json = printed.find('{').map(|start| &printed[start..]).unwrap_or_else(|| panic!("no JSON in {printed}"));
+    let created: Value = serde_json::from_str(json).expect("forge prints JSON");
     created["deployedTo"].as_str().expect("forge prints an address").to_owned()
 }
 

@@ -21,23 +21,23 @@ pub(super) const OPERATORS: &[Operator] = &[
     Operator::onnx("Floor", 1..=LATEST, |_| rounding(libm::floor)),
     Operator::onnx("Gelu", 20..=LATEST, gelu),
     Operator::onnx("HardSigmoid", 1..=LATEST, hard_sigmoid),
-    Operator::onnx("HardSwish", 14..=LATEST, |_| floats(HardSwish, |x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0))),
+    Operator::onnx("HardSwish", 14..=LATEST, |_| floats(HARD_SWISH, |x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0))),
     Operator::onnx("Identity", 1..=LATEST, identity),
     Operator::onnx("LeakyRelu", 1..=LATEST, leaky_relu),
     Operator::onnx("Log", 1..=LATEST, |_| floats(Log, libm::log)),
     Operator::onnx("Neg", 1..=LATEST, neg),
     Operator::onnx("Not", 1..=LATEST, not),
-    Operator::onnx("Reciprocal", 1..=LATEST, |_| floats(Reciprocal, |x| 1.0 / x)),
+    Operator::onnx("Reciprocal", 1..=LATEST, |_| floats(RECIPROCAL, |x| 1.0 / x)),
     Operator::onnx("Relu", 1..=LATEST, relu),
     Operator::onnx("Round", 11..=LATEST, |_| rounding(libm::rint)),
     Operator::onnx("Selu", 1..=LATEST, selu),
     Operator::onnx("Sigmoid", 1..=LATEST, |_| floats(Sigmoid, |x| 1.0 / (1.0 + libm::exp(-x)))),
     Operator::onnx("Sin", 7..=LATEST, |_| floats(Sin, libm::sin)),
     Operator::onnx("Softplus", 1..=LATEST, |_| {
-        floats(Softplus, |x| libm::log1p(libm::exp(-libm::fabs(x))) + x.max(0.0))
+        floats(SOFTPLUS, |x| libm::log1p(libm::exp(-libm::fabs(x))) + x.max(0.0))
     }),
-    Operator::onnx("Softsign", 1..=LATEST, |_| floats(Softsign, |x| x / (1.0 + libm::fabs(x)))),
-    Operator::onnx("Sqrt", 1..=LATEST, |_| floats(Sqrt, libm::sqrt)),
+    Operator::onnx("Softsign", 1..=LATEST, |_| floats(SOFTSIGN, |x| x / (1.0 + libm::fabs(x)))),
+    Operator::onnx("Sqrt", 1..=LATEST, |_| floats(SQRT, libm::sqrt)),
     Operator::onnx("Swish", 24..=LATEST, swish),
     Operator::onnx("Tanh", 1..=LATEST, |_| floats(Tanh, libm::tanh)),
 ];
@@ -174,11 +174,11 @@ scalars! {
 }
 
 const SQRT_2_OVER_PI: f32 = f32::from_bits(0x3f4c_422a);
-const HardSwish: HardSwishOf = HardSwishOf {};
-const Reciprocal: ReciprocalOf = ReciprocalOf {};
-const Softsign: SoftsignOf = SoftsignOf {};
-const Softplus: SoftplusOf = SoftplusOf {};
-const Sqrt: SqrtOf = SqrtOf {};
+const HARD_SWISH: HardSwishOf = HardSwishOf {};
+const RECIPROCAL: ReciprocalOf = ReciprocalOf {};
+const SOFTSIGN: SoftsignOf = SoftsignOf {};
+const SOFTPLUS: SoftplusOf = SoftplusOf {};
+const SQRT: SqrtOf = SqrtOf {};
 
 /// `x` brought into 0 to 1.
 #[inline(always)]
@@ -295,7 +295,7 @@ mod tests {
         let cases = [
             ("Relu", -1.0, 0.0),
             ("Relu", 2.5, 2.5),
-            ("Softplus", 0.0, 0.693_147_2),
+            ("Softplus", 0.0, std::f32::consts::LN_2),
             ("Softplus", -20.0, 2.061_153_6e-9),
             ("Softplus", 50.0, 50.0),
             ("Elu", -1.0, -0.632_120_55),

@@ -15,7 +15,7 @@ struct Index {
 
 /// A model with inputs and expected outputs.
 #[derive(Deserialize)]
-pub struct Case {
+pub(crate) struct Case {
     pub name: String,
     model: PathBuf,
     rtol: f64,
@@ -34,7 +34,7 @@ enum Value {
 
 /// What came of a case.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Passed,
     /// The model was refused when it was loaded, with this message.
     Unsupported(String),
@@ -42,7 +42,7 @@ pub enum Verdict {
 }
 
 /// All cases of a folder.
-pub struct Cases {
+pub(crate) struct Cases {
     pub cases: Vec<Case>,
     folder: PathBuf,
     tensors: Vec<u8>,
@@ -50,7 +50,7 @@ pub struct Cases {
 
 impl Cases {
     /// Reads a folder; `None` where it holds no cases.
-    pub fn read(folder: &Path) -> Option<Self> {
+    pub(crate) fn read(folder: &Path) -> Option<Self> {
         let index = std::fs::read(folder.join("cases.json")).ok()?;
         let index: Index = serde_json::from_slice(&index).expect("cases.json is as the script writes it");
         let tensors = std::fs::read(folder.join("tensors.bin")).expect("tensors.bin lies beside cases.json");
@@ -58,7 +58,7 @@ impl Cases {
     }
 
     /// Loads the model of a case, runs it and compares.
-    pub fn check(&self, case: &Case, pool: &Pool) -> Verdict {
+    pub(crate) fn check(&self, case: &Case, pool: &Pool) -> Verdict {
         let model = match ExactModel::open(&self.folder.join(&case.model), &LoadOptions::default()) {
             Ok(model) => model,
             Err(error) => return Verdict::Unsupported(error.to_string()),

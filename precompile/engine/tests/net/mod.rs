@@ -48,7 +48,7 @@ fn node(op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>)
 }
 
 /// Input `[batch, 3, 24, 24]`, output `[batch, 10]`.
-pub fn network() -> ModelProto {
+pub(crate) fn network() -> ModelProto {
     let node = vec![
         node("Conv", &["x", "w0", "b0"], "c0", vec![ints("pads", &[1, 1, 1, 1])]),
         node("BatchNormalization", &["c0", "one", "b0", "b0", "one"], "n0", vec![]),
