@@ -11,6 +11,9 @@ use revm::{
 };
 use std::collections::{BTreeMap, HashMap};
 
+/// Storage slots and accounts.
+type Changed = (Vec<(Address, U256)>, Vec<Address>);
+
 /// Effects by what they change and by the place of who changes it.
 #[derive(Debug)]
 pub struct PendingState {
@@ -19,7 +22,7 @@ pub struct PendingState {
     accounts: HashMap<Address, BTreeMap<Place, AccountInfo>>,
     codes: HashMap<B256, Bytecode>,
     /// What each transaction changes, so that it can be taken back.
-    changed: HashMap<TransactionId, (Vec<(Address, U256)>, Vec<Address>)>,
+    changed: HashMap<TransactionId, Changed>,
 }
 
 impl PendingState {

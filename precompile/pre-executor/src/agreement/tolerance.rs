@@ -41,8 +41,7 @@ fn distance(one: &RawAnswer, other: &RawAnswer, tolerances: &[f64]) -> Option<f6
         }
         for (a, b) in one.iter().zip(other) {
             let difference = (a - b).abs();
-            // Written so that NaN fails.
-            if !(difference <= *eps) {
+            if difference.is_nan() || difference > *eps {
                 return None;
             }
             largest = largest.max(if difference == 0.0 { 0.0 } else { difference / eps });
