@@ -74,7 +74,7 @@ enum Node<V> {
 
 fn nibble(key: &B256, depth: usize) -> usize {
     let byte = key[depth / 2];
-    usize::from(if depth % 2 == 0 { byte >> 4 } else { byte & 0x0f })
+    usize::from(if depth.is_multiple_of(2) { byte >> 4 } else { byte & 0x0f })
 }
 
 fn path(key: &B256, from: usize, to: usize) -> Nibbles {
@@ -326,7 +326,7 @@ mod tests {
     /// Short keys collide in their first nibbles, so that extensions and deep branches appear.
     fn key(seed: u64) -> B256 {
         let mut key = keccak256(seed.to_be_bytes());
-        if seed % 3 == 0 {
+        if seed.is_multiple_of(3) {
             key.0[..28].fill(0x11);
         }
         key

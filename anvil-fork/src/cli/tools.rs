@@ -96,8 +96,8 @@ pub enum ModelCommand {
 
 impl Place {
     fn config(&self) -> anyhow::Result<EngineConfig> {
-        let mut config = EngineConfig::default();
-        config.kind = if self.engine == "ort" { Kind::Ort } else { Kind::Exact };
+        let kind = if self.engine == "ort" { Kind::Ort } else { Kind::Exact };
+        let mut config = EngineConfig { kind, ..EngineConfig::default() };
         config.ort.library = self.onnxruntime.clone();
         config.ort.data_dir = Some(data_dir(self.data_dir.as_deref())?);
         Ok(config)

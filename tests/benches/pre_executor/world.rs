@@ -193,7 +193,7 @@ impl World {
                 return Simulation { found: Found::Missing(request), used, reads, volatile: false };
             }
             let outcome = Outcome::Output(Bytes::new());
-            used.push(Used { id: request.id, model: request.model, outcome });
+            used.push(Used { id: request.id, model: request.model, outcome, inference_gas: 0 });
         }
         let found = Found::Complete { changes: changes(tx), gas_used: 1, success: true };
         Simulation { found, used, reads, volatile: false }
