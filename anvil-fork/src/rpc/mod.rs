@@ -1,7 +1,7 @@
 //! JSON-RPC: one table from names to methods, one file a group of methods.
 //!
 //! To add a method, write `async fn name(node: &Arc<Node>, mut args: Args) -> Reply<T>` in its group's file and give it
-//! a line in [`routes`].
+//! a line in `routes`.
 
 mod args;
 mod at;

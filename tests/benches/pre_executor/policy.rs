@@ -9,7 +9,7 @@ use crate::trace::{MODELS_US, SLOT_US};
 
 /// Which rule orders the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
+pub(crate) enum Rule {
     /// `docs/scheduling.md`.
     Foreblock,
     FirstCome,
@@ -17,17 +17,17 @@ pub enum Rule {
     DeadlineOnly,
 }
 
-pub enum Policy {
+pub(crate) enum Policy {
     Foreblock(Box<Scheduler>),
     Simple(Simple),
 }
 
-pub fn model_id(model: usize) -> ModelId {
+pub(crate) fn model_id(model: usize) -> ModelId {
     ModelId::repeat_byte(1 + model as u8)
 }
 
 impl Policy {
-    pub fn new(rule: Rule) -> Self {
+    pub(crate) fn new(rule: Rule) -> Self {
         if rule != Rule::Foreblock {
             return Self::Simple(Simple {
                 rule,
@@ -44,35 +44,35 @@ impl Policy {
         Self::Foreblock(Box::new(scheduler))
     }
 
-    pub fn set_slot(&mut self, block: u64, now_us: Micros) {
+    pub(crate) fn set_slot(&mut self, block: u64, now_us: Micros) {
         if let Self::Foreblock(scheduler) = self {
             scheduler.set_slot(slot(block, now_us), now_us);
         }
     }
 
     /// True if the demand was taken.
-    pub fn ask(&mut self, request: Request, demand: Demand, now_us: Micros) -> bool {
+    pub(crate) fn ask(&mut self, request: Request, demand: Demand, now_us: Micros) -> bool {
         match self {
             Self::Foreblock(scheduler) => scheduler.ask(request, demand, now_us).is_ok(),
             Self::Simple(simple) => simple.ask(request, &demand),
         }
     }
 
-    pub fn withdraw(&mut self, transaction: B256) {
+    pub(crate) fn withdraw(&mut self, transaction: B256) {
         match self {
             Self::Foreblock(scheduler) => drop(scheduler.withdraw(transaction)),
             Self::Simple(simple) => simple.withdraw(transaction),
         }
     }
 
-    pub fn included(&mut self, transaction: B256, gas: u64) {
+    pub(crate) fn included(&mut self, transaction: B256, gas: u64) {
         match self {
             Self::Foreblock(scheduler) => drop(scheduler.included(transaction, gas)),
             Self::Simple(simple) => simple.withdraw(transaction),
         }
     }
 
-    pub fn next(&mut self, now_us: Micros) -> Option<Request> {
+    pub(crate) fn next(&mut self, now_us: Micros) -> Option<Request> {
         match self {
             Self::Foreblock(scheduler) => scheduler.next(0, now_us).map(|batch| batch.requests[0].clone()),
             Self::Simple(simple) => simple.next(),
@@ -80,7 +80,7 @@ impl Policy {
     }
 
     /// Who waited for what has ended.
-    pub fn finish(&mut self, now_us: Micros) -> Vec<B256> {
+    pub(crate) fn finish(&mut self, now_us: Micros) -> Vec<B256> {
         match self {
             Self::Foreblock(scheduler) => {
                 let finished = scheduler.finish(0, &[Ended::Done], now_us);
@@ -91,11 +91,11 @@ impl Policy {
     }
 
     /// Promised for the block that is built now, and not ready.
-    pub fn late(&self) -> usize {
+    pub(crate) fn late(&self) -> usize {
         if let Self::Foreblock(scheduler) = self { scheduler.admitted().len() } else { 0 }
     }
 
-    pub fn scheduler(&self) -> Option<&Scheduler> {
+    pub(crate) fn scheduler(&self) -> Option<&Scheduler> {
         if let Self::Foreblock(scheduler) = self { Some(scheduler) } else { None }
     }
 }
@@ -104,10 +104,13 @@ fn slot(block: u64, now_us: Micros) -> Slot {
     Slot { block, start_us: now_us, seal_us: block * SLOT_US, length_us: SLOT_US }
 }
 
+/// A request, the key by which it is taken, and who waits for it.
+type Work = (Request, (u128, u64), HashSet<B256>);
+
 /// A queue with one key: with merging and cancellation, as the scheduler has them.
-pub struct Simple {
+pub(crate) struct Simple {
     rule: Rule,
-    work: HashMap<RequestId, (Request, (u128, u64), HashSet<B256>)>,
+    work: HashMap<RequestId, Work>,
     order: BTreeMap<(u128, u64), RequestId>,
     running: Option<RequestId>,
     asked: u64,

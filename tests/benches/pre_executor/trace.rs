@@ -4,19 +4,19 @@ use alloy_primitives::{Address, B256, U256, keccak256};
 use foreblock_pre_executor::schedule::Micros;
 
 /// Time between two blocks.
-pub const SLOT_US: Micros = 2_000_000;
+pub(crate) const SLOT_US: Micros = 2_000_000;
 /// Device time of each model's run; a block's worth of device time is about 200 runs.
-pub const MODELS_US: [Micros; 8] = [1_000, 2_000, 4_000, 8_000, 12_000, 16_000, 24_000, 40_000];
+pub(crate) const MODELS_US: [Micros; 8] = [1_000, 2_000, 4_000, 8_000, 12_000, 16_000, 24_000, 40_000];
 /// Storage slots that inputs come from.
 const INPUTS: u64 = 40;
 /// One writer in this many is seen by nobody before the block (private order flow).
 const PRIVATE_ONE_IN: u64 = 10;
 /// Inference gas of a microsecond.
-pub const GAS_PER_US: u64 = 5;
+pub(crate) const GAS_PER_US: u64 = 5;
 
 /// A transaction.
 #[derive(Clone, Debug)]
-pub struct Tx {
+pub(crate) struct Tx {
     pub hash: B256,
     pub sender: Address,
     pub contract: Address,
@@ -26,7 +26,7 @@ pub struct Tx {
     /// What the producer earns, in wei.
     pub tip_wei: u128,
     /// Models asked one after the other, each with the last answer as input; none for a writer.
-    pub models: Vec<usize>,
+    pub(crate) models: Vec<usize>,
     /// Input slot that is read; its value is part of the first input.
     pub reads: u64,
     /// Input slot that is written.
@@ -41,14 +41,14 @@ pub struct Tx {
 
 impl Tx {
     /// Device time of all its runs, as predicted.
-    pub fn device_us(&self) -> Micros {
+    pub(crate) fn device_us(&self) -> Micros {
         self.models.iter().map(|model| MODELS_US[*model]).sum()
     }
 }
 
 /// A flood that is cancelled right before each block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attack {
+pub(crate) enum Attack {
     /// One sender.
     OneSender,
     /// A new sender for each transaction, all of one contract.
@@ -59,7 +59,7 @@ pub enum Attack {
 
 /// What to simulate.
 #[derive(Clone, Copy, Debug)]
-pub struct Scenario {
+pub(crate) struct Scenario {
     /// Arriving device time over the device's.
     pub load: f64,
     /// Writers in a slot.
@@ -70,10 +70,10 @@ pub struct Scenario {
 }
 
 /// Fixed-seed random numbers (SplitMix64).
-pub struct Random(pub u64);
+pub(crate) struct Random(pub u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -81,7 +81,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
@@ -90,13 +90,13 @@ impl Random {
     }
 
     /// A normal variate (Box-Muller).
-    pub fn normal(&mut self) -> f64 {
+    pub(crate) fn normal(&mut self) -> f64 {
         (-2.0 * self.unit().max(1e-300).ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
     }
 }
 
 /// Everything that arrives, in order of arrival.
-pub fn trace(scenario: &Scenario) -> Vec<Tx> {
+pub(crate) fn trace(scenario: &Scenario) -> Vec<Tx> {
     let mut random = Random(scenario.seed);
     let mut txs = Vec::new();
     for block in 0..scenario.blocks {
@@ -189,7 +189,7 @@ fn hash(number: usize) -> B256 {
 
 /// An upper bound on the value of any schedule: the best paying work for a unit of device time until the device is full, the last
 /// piece in part, with arrival times and patience ignored and identical requests run once.
-pub fn fractional_knapsack(txs: &[Tx], device_us: Micros) -> f64 {
+pub(crate) fn fractional_knapsack(txs: &[Tx], device_us: Micros) -> f64 {
     let mut groups: std::collections::HashMap<(u64, Vec<usize>), (f64, Micros)> = Default::default();
     for tx in txs.iter().filter(|tx| !tx.models.is_empty() && !tx.hostile) {
         // A salt that is shared stands for one request; others have their own.

@@ -27,13 +27,13 @@ use std::{
 /// Time of one simulation, on a thread of its own.
 const SIMULATION_US: Micros = 100;
 /// Blocks that are not counted while the queue fills.
-pub const WARM_UP: u64 = 5;
+pub(crate) const WARM_UP: u64 = 5;
 /// The contract that holds the inputs.
 const INPUTS: Address = Address::repeat_byte(0x11);
 
 /// What is switched off, to prove that the harness can tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Control {
+pub(crate) enum Control {
     #[default]
     None,
     /// No answer is ever computed.
@@ -46,7 +46,7 @@ pub enum Control {
 
 /// What came out.
 #[derive(Clone, Debug, Default)]
-pub struct Results {
+pub(crate) struct Results {
     pub hits: u64,
     pub misses: u64,
     /// Misses of transactions that came in the last twentieth of the slot.
@@ -89,7 +89,7 @@ struct World {
 }
 
 /// Runs a scenario under a rule.
-pub fn run(scenario: &Scenario, rule: Rule, control: Control) -> Results {
+pub(crate) fn run(scenario: &Scenario, rule: Rule, control: Control) -> Results {
     let arrivals = trace(scenario);
     let base: Db = CacheDB::new(EmptyDBTyped::new());
     let limits = WatchLimits { blocks_max: 1_000, hot_slot_max: 1_000, ..WatchLimits::default() };

@@ -2,7 +2,7 @@
 //!
 //! # Adding an operator
 //!
-//! 1. In the file of its family (or a new one, listed in [`TABLES`]) add a row to its `OPERATORS`:
+//! 1. In the file of its family (or a new one, listed in `TABLES`) add a row to its `OPERATORS`:
 //!    `Operator::onnx("Relu", 1..=LATEST, relu)`. Two rows with one name and different opset ranges are two meanings.
 //! 2. Write the *builder*, `fn relu(node: &Node<'_>) -> Built`. It runs once, when the model is loaded: it reads the
 //!    attributes (`node.int("axis", -1)?`), looks at inputs that are constant (`node.constant(1)`, or
