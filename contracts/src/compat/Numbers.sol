@@ -48,11 +48,11 @@ library Numbers {
     function toFloat32(int256 wad) internal pure returns (uint32) {
         if (wad == 0) return 0;
         uint256 value = _magnitude(wad);
-        // value / 1e18 = q * 2^-shift with 2^23 <= q < 2^24
-        int256 shift = 23 - (int256(_log2(value)) - 59);
+        // value / 1e18 = q * 2^-shift with 2^23 <= q < 2^24. The finer of the two scales that it may be comes first: on the
+        // coarser one, a mantissa of all ones rounds up to what looks like enough bits.
+        int256 shift = 24 - (int256(_log2(value)) - 59);
         uint256 q = _ratio(value, shift);
-        if (q < 1 << 23) q = _ratio(value, ++shift);
-        else if (q >= 1 << 24) q = _ratio(value, --shift);
+        if (q > 1 << 24) q = _ratio(value, --shift);
         if (q == 1 << 24) (q, shift) = (1 << 23, shift - 1); // rounded up to the next power of two
         uint256 exponent = uint256(150 - shift); // bias 127, and 23 bits behind the point
         return uint32((wad < 0 ? 1 << 31 : 0) | exponent << 23 | (q & 0x7fffff));

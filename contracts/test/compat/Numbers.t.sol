@@ -85,6 +85,10 @@ contract NumbersTest is Check {
         assertEq(Numbers.toFloat32(Numbers.fromBits(bits, 23, 8)), bits);
     }
 
+    function test_regression_a_mantissa_of_all_ones_keeps_its_last_bit() public pure {
+        assertEq(Numbers.toFloat32(Numbers.fromBits(0x37ffffff, 23, 8)), 0x37ffffff);
+    }
+
     function testFuzz_toFloat32_is_the_nearest(int256 wad) public pure {
         wad = wad % 1e56;
         if (wad == 0) return;
