@@ -50,7 +50,7 @@ struct ModelInfo {
 }
 
 /// @title Machine-learning inference inside the calling transaction.
-/// @notice A precompile at 0x0000000000000000000000000000000000001A0F. It only looks outcomes up: they are
+/// @notice A precompile at 0x0000000000000000000000000000000000001a0F. It only looks outcomes up: they are
 /// computed before the block is built. A transaction whose outcome is not there yet is deferred, not reverted, so a
 /// contract never sees a pending or simulated answer.
 /// @dev Call it with CALL or STATICCALL and without value. All functions are pure in calldata, registered models and

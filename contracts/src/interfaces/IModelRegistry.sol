@@ -54,7 +54,7 @@ struct Manifest {
 }
 
 /// @title The models that the inference precompile knows.
-/// @notice Stands at 0x0000000000000000000000000000000000001A1F. Anyone registers a manifest; nothing is ever changed or
+/// @notice Stands at 0x0000000000000000000000000000000000001a1f. Anyone registers a manifest; nothing is ever changed or
 /// removed.
 /// @dev The precompile reads `slots[modelId]` (mapping at storage slot 0) as an SLOAD. The packed slot, from the lowest
 /// bit: gasPerRun 64, maxInputBytes 32, maxOutputBytes 32, profile 8; the rest is zero. Zero means unknown. It also reads

@@ -24,7 +24,7 @@ struct SignedOutcome {
 }
 
 /// @title The operators whose certificates count, and what they have at stake.
-/// @notice Stands at 0x0000000000000000000000000000000000001A2F. Block verification reads the list of active operators in the
+/// @notice Stands at 0x0000000000000000000000000000000000001A2f. Block verification reads the list of active operators in the
 /// parent block's state; the precompile never does.
 /// @dev Consensus reads storage: slot 0 is the length of the list, keccak256(0) + i its addresses. The EIP-712 domain
 /// is name "Foreblock", version "1", this chain's id and this contract's address.
