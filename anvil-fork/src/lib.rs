@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod banner;
 pub mod chain;
 pub mod cli;
+pub mod follow;
 pub mod inference;
 pub mod miner;
 pub mod node;

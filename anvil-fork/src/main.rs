@@ -1,7 +1,7 @@
 //! `foreblock`: flags become a configuration, which makes a node; see `cli`.
 
 use clap::Parser;
-use foreblock::cli::{Command, Config, Flags, NodeFlags, doctor, model, run_node, setup};
+use foreblock::cli::{Command, Config, Flags, NodeFlags, doctor, model, run_follower, run_node, setup};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -26,6 +26,10 @@ fn run(flags: Flags) -> anyhow::Result<()> {
         Some(Command::Model { place, command }) => return model(&place, command),
         Some(Command::Setup { place, cuda }) => return setup(&place, cuda),
         Some(Command::Doctor { place }) => return doctor(&place),
+        Some(Command::Follow { url, checkpoint, node }) => {
+            log(&node);
+            return run_follower(Config::new(*node)?, &url, checkpoint);
+        }
         Some(Command::Worker) => unreachable!("a worker is started before this"),
     };
     log(&node);

@@ -32,6 +32,8 @@ pub struct NodeConfig {
     pub suggested_tip_wei: u128,
     /// How far `safe` and `finalized` lie behind the head.
     pub slots_in_an_epoch: u64,
+    /// Who produces the blocks that this node follows; `None` where it produces them itself.
+    pub producer: Option<String>,
     /// The first block, for `anvil_reset`.
     pub genesis: crate::chain::Genesis,
 }
@@ -279,6 +281,7 @@ impl Node {
             env,
             parent,
             start_block_call,
+            certificates: self.inference.certificates(),
             extra_data: Default::default(),
             transactions_max: self.config.transactions_max,
         }
@@ -308,7 +311,11 @@ impl Node {
 
     /// The environment in which a mined block was built.
     pub fn env_of(&self, block: &Block) -> EvmEnv {
-        let header = &block.header;
+        self.env_of_header(&block.header)
+    }
+
+    /// The environment that a header fixes.
+    pub fn env_of_header(&self, header: &alloy_consensus::Header) -> EvmEnv {
         let spec = self.spec();
         let mut env = self.evm_env(&spec, header.number, header.timestamp);
         env.block_env.beneficiary = header.beneficiary;

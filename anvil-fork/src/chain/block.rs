@@ -4,8 +4,8 @@ use super::World;
 use alloy_consensus::{
     BlockBody, Header, ReceiptEnvelope, Transaction as _, TxEip4844Variant, TxEnvelope, transaction::Recovered,
 };
-use alloy_primitives::{B256, Bloom};
-use foreblock_precompile::{Outcome, RequestId, Used};
+use alloy_primitives::{B256, Bloom, Bytes};
+use foreblock_precompile::{Certificate, InferenceList, ListError, Outcome, RequestId, Used};
 
 /// A transaction with its sender.
 pub type Transaction = Recovered<TxEnvelope>;
@@ -31,9 +31,30 @@ pub struct Block {
     pub states_kept: bool,
     /// Outcomes used, by request id, each once: traces of this block have no other source.
     pub inferences: Vec<Used>,
+    /// What vouches for each of them, in the same order.
+    pub certificates: Vec<Certificate>,
+    /// EIP-7685 requests, by type; the last commits to the inference list, if there is one.
+    pub requests: Vec<Bytes>,
 }
 
 impl Block {
+    /// The block that a follower begins with: its transactions are not known, and nobody asks for them.
+    pub fn first(header: Header, world: World) -> Self {
+        Self {
+            hash: header.hash_slow(),
+            header,
+            transactions: Vec::new(),
+            receipts: Vec::new(),
+            blob_gas_price: None,
+            before: World::default(),
+            world,
+            states_kept: true,
+            inferences: Vec::new(),
+            certificates: Vec::new(),
+            requests: Vec::new(),
+        }
+    }
+
     /// As other nodes would get it.
     pub fn consensus(&self) -> alloy_consensus::Block<TxEnvelope> {
         let transactions = self.transactions.iter().map(|tx| tx.inner().clone()).collect();
@@ -60,6 +81,14 @@ impl Block {
     /// What the sender paid for a unit of gas.
     pub fn effective_gas_price(&self, index: usize) -> u128 {
         self.transactions[index].effective_gas_price(self.header.base_fee_per_gas)
+    }
+
+    /// What the block carries for who runs no models.
+    ///
+    /// # Errors
+    /// [`ListError`] for an output that is not canonical, which no verified block has.
+    pub fn inference_list(&self) -> Result<InferenceList, ListError> {
+        InferenceList::new(self.inferences.iter().cloned().zip(self.certificates.iter().cloned()))
     }
 
     /// The outcome that this block used for a request.

@@ -13,9 +13,11 @@ use alloy_evm::{
 };
 use alloy_hardforks::EthereumHardforks;
 use alloy_primitives::{B256, Bytes};
-use foreblock_precompile::{ForeblockEvmFactory, MODEL_REGISTRY_ADDRESS, Request, Used, price};
+use foreblock_precompile::{
+    Certificate, ForeblockEvmFactory, InferenceList, MODEL_REGISTRY_ADDRESS, REQUEST_TYPE, Request, RequestId, Used, price,
+};
 use revm::database::{State, states::bundle_state::BundleRetention};
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// What is fixed about a block before its transactions are chosen.
 #[derive(Clone, Debug)]
@@ -26,10 +28,41 @@ pub struct BlockPlan {
     pub parent: Arc<Block>,
     /// Calldata of the system call to `ModelRegistry` that moves the price of inference.
     pub start_block_call: Bytes,
+    /// What vouches for the outcomes that the block uses.
+    pub certificates: Certificates,
     /// Extra data of the header.
     pub extra_data: Bytes,
     /// Most transactions to take.
     pub transactions_max: usize,
+}
+
+/// Gives the certificate of an outcome.
+#[derive(Clone)]
+pub struct Certificates(Arc<dyn Fn(RequestId) -> Option<Certificate> + Send + Sync>);
+
+impl Certificates {
+    /// From wherever they are kept.
+    pub fn new(get: impl Fn(RequestId) -> Option<Certificate> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(get))
+    }
+
+    /// The list of a block that used these outcomes, and each one's certificate.
+    fn of(&self, used: &[Used]) -> Result<(InferenceList, Vec<Certificate>), BlockExecutionError> {
+        let get = |used: &Used| {
+            let gone = || BlockExecutionError::msg(format!("the certificate of request {} is gone", used.id));
+            (self.0)(used.id).ok_or_else(gone)
+        };
+        let certificates = used.iter().map(get).collect::<Result<Vec<_>, _>>()?;
+        let entries = used.iter().cloned().zip(certificates.iter().cloned());
+        let list = InferenceList::new(entries).map_err(BlockExecutionError::other)?;
+        Ok((list, certificates))
+    }
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Certificates")
+    }
 }
 
 /// A transaction that wants to be in the block.
@@ -82,7 +115,11 @@ pub fn build(
     plan: &BlockPlan,
     candidates: impl IntoIterator<Item = Candidate>,
 ) -> Result<Built, BlockExecutionError> {
-    let executed = execute(ledger, spec, factory, plan, candidates)?;
+    let mut executed = execute(ledger, spec, factory, plan, candidates)?;
+    let (list, certificates) = plan.certificates.of(&executed.inferences)?;
+    if let Some(commitment) = list.commitment() {
+        executed.requests.push_request_with_type(REQUEST_TYPE, commitment);
+    }
     let header = header(spec, plan, &executed);
     let block = Block {
         hash: header.hash_slow(),
@@ -94,6 +131,8 @@ pub fn build(
         world: executed.world,
         states_kept: true,
         inferences: executed.inferences,
+        certificates,
+        requests: executed.requests.take(),
     };
     Ok(Built { block, skipped: executed.skipped })
 }

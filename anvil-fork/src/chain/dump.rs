@@ -2,12 +2,12 @@
 //!
 //! States of past blocks are not in the file: after loading, only the head's state can be read.
 
-use super::{Account, Block, Ledger, World};
+use super::{Account, Block, Ledger, StateError, View, World};
 use alloy_consensus::{ReceiptEnvelope, TxEnvelope, transaction::Recovered};
 use alloy_eips::{Decodable2718, Encodable2718};
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_rlp::Decodable;
-use foreblock_precompile::{Certificate, InferenceList, ListError, Used};
+use foreblock_precompile::{InferenceList, ListError, Used};
 use revm::{bytecode::Bytecode, database_interface::DatabaseRef};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,8 +41,9 @@ struct StateFile {
     foreblock_blocks: Vec<BlockFile>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct AccountFile {
+/// An account as state files and followers have it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AccountFile {
     nonce: u64,
     balance: U256,
     code: Bytes,
@@ -59,11 +60,20 @@ struct BlockFile {
     inference_list: Bytes,
     /// For each entry of the list, its model and inference gas.
     inference_models: Vec<(B256, u64)>,
+    #[serde(default)]
+    requests: Vec<Bytes>,
 }
 
 /// The chain as JSON.
 pub fn dump(ledger: &Ledger) -> Result<Vec<u8>, DumpError> {
-    let view = ledger.view();
+    let accounts = accounts_file(&ledger.view())?;
+    let blocks = ledger.blocks().map(|block| block_file(block)).collect::<Result<_, _>>()?;
+    let best = serde_json::json!(ledger.head().header.number);
+    Ok(serde_json::to_vec(&StateFile { accounts, best_block_number: Some(best), foreblock_blocks: blocks })?)
+}
+
+/// All accounts of a state.
+pub fn accounts_file(view: &View) -> Result<BTreeMap<Address, AccountFile>, StateError> {
     let mut accounts = BTreeMap::new();
     for account in view.world.accounts() {
         let storage = account.storage.values().map(|slot| (slot.key.into(), slot.value.into()));
@@ -71,13 +81,21 @@ pub fn dump(ledger: &Ledger) -> Result<Vec<u8>, DumpError> {
         let file = AccountFile { nonce: account.nonce, balance: account.balance, code, storage: storage.collect() };
         accounts.insert(account.address, file);
     }
-    let blocks = ledger.blocks().map(|block| block_file(block)).collect::<Result<_, _>>()?;
-    let best = serde_json::json!(ledger.head().header.number);
-    Ok(serde_json::to_vec(&StateFile { accounts, best_block_number: Some(best), foreblock_blocks: blocks })?)
+    Ok(accounts)
+}
+
+/// The state that has these accounts.
+pub fn world_of(accounts: BTreeMap<Address, AccountFile>) -> Result<World, DumpError> {
+    let mut world = World::default();
+    for (address, given) in accounts {
+        let account = account(&mut world, address, given)?;
+        world.put(account);
+    }
+    Ok(world)
 }
 
 fn block_file(block: &Block) -> Result<BlockFile, DumpError> {
-    let list = InferenceList::new(block.inferences.iter().map(|used| (used.clone(), Certificate::default())))?;
+    let list = block.inference_list()?;
     Ok(BlockFile {
         rlp: alloy_rlp::encode(block.consensus()).into(),
         senders: block.transactions.iter().map(|tx| tx.signer()).collect(),
@@ -85,6 +103,7 @@ fn block_file(block: &Block) -> Result<BlockFile, DumpError> {
         blob_gas_price: block.blob_gas_price,
         inference_list: list.encode(),
         inference_models: block.inferences.iter().map(|used| (used.model, used.inference_gas)).collect(),
+        requests: block.requests.clone(),
     })
 }
 
@@ -131,6 +150,7 @@ fn block(file: BlockFile) -> Result<Block, String> {
     let transactions = block.body.transactions.into_iter().zip(file.senders);
     let receipts = file.receipts.iter().map(|bytes| ReceiptEnvelope::decode_2718_exact(bytes));
     let list = InferenceList::decode(&file.inference_list).map_err(|error| text(&error))?;
+    let certificates = list.entries().iter().map(|entry| entry.certificate.clone()).collect();
     let used = list.entries().iter().zip(file.inference_models);
     Ok(Block {
         hash: block.header.hash_slow(),
@@ -149,5 +169,7 @@ fn block(file: BlockFile) -> Result<Block, String> {
                 outcome: entry.outcome.clone(),
             })
             .collect(),
+        certificates,
+        requests: file.requests,
     })
 }

@@ -5,7 +5,10 @@ use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH, Header};
 use alloy_eips::{eip2935, eip4788, eip7002, eip7251};
 use alloy_hardforks::EthereumHardforks;
 use alloy_primitives::{Address, B256, Bytes, U256};
-use foreblock_precompile::{ModelId, ModelSlot, genesis};
+use foreblock_precompile::{
+    ModelId, ModelSlot,
+    genesis::{self, GenesisOperator},
+};
 use revm::bytecode::Bytecode;
 
 /// A genesis that cannot be made.
@@ -45,6 +48,8 @@ pub struct Genesis {
     pub precompile: Address,
     /// Models registered from the first block on.
     pub models: Vec<(ModelId, ModelSlot)>,
+    /// Operators whose certificates count from the second block on.
+    pub operators: Vec<GenesisOperator>,
 }
 
 impl Genesis {
@@ -62,6 +67,8 @@ impl Genesis {
             world,
             states_kept: true,
             inferences: Vec::new(),
+            certificates: Vec::new(),
+            requests: Vec::new(),
         })
     }
 
@@ -97,8 +104,12 @@ impl Genesis {
         for (address, code) in system_contracts(spec, self.timestamp) {
             put_contract(&mut world, address, code, [])?;
         }
-        for account in genesis::accounts(self.precompile, self.models.iter().copied()) {
-            put_contract(&mut world, account.address, account.code, account.storage)?;
+        for given in genesis::accounts(self.precompile, self.models.iter().copied(), &self.operators) {
+            put_contract(&mut world, given.address, given.code, given.storage)?;
+            if let Some(mut account) = world.account(&given.address).cloned() {
+                account.balance = given.balance;
+                world.put(account);
+            }
         }
         for (address, balance) in &self.funded {
             let mut account = Account::new(*address);

@@ -12,9 +12,9 @@ mod view;
 mod world;
 
 pub use block::{Block, Transaction, pool_form};
-pub use build::{BlockPlan, Built, Candidate, Skip, build};
+pub use build::{BlockPlan, Built, Candidate, Certificates, Skip, build};
 pub use clock::{Clock, TimestampError, wall};
-pub use dump::{DumpError, dump, load};
+pub use dump::{AccountFile, DumpError, accounts_file, dump, load, world_of};
 pub use genesis::{Genesis, GenesisError};
 pub use ledger::{Ledger, Snapshot};
 pub use spec::{Spec, UnknownHardfork};

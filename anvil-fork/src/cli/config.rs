@@ -3,8 +3,8 @@
 use super::{flags::NodeFlags, genesis_file};
 use crate::{
     accounts::{Accounts, AccountsError, wei},
-    chain::{Genesis, GenesisError, Spec, UnknownHardfork, wall},
-    inference::Inference,
+    chain::{Block, Genesis, GenesisError, Spec, UnknownHardfork, wall},
+    inference::{Inference, NoOperator, Operators, OperatorsConfig, in_genesis},
     miner::Mining,
     node::{Node, NodeConfig, Settings},
     rpc::ServerConfig,
@@ -15,7 +15,10 @@ use foreblock_engine::{
     engine::Config as EngineConfig,
     model_dir::{DirError, data_dir},
 };
-use foreblock_pre_executor::{Config as PreExecutorConfig, StartError};
+use foreblock_pre_executor::{
+    Config as PreExecutorConfig, StartError,
+    operators::{FaultError, parse_faults},
+};
 use foreblock_precompile::{AddressError, check_address};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -51,6 +54,12 @@ pub enum ConfigError {
     /// The precompile.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// An operator that --fault names and that is not there.
+    #[error(transparent)]
+    Operator(#[from] NoOperator),
+    /// Faults that cannot be read.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     /// Workers.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -77,6 +86,7 @@ pub struct Config {
     spec: Spec,
     init: Option<alloy_genesis::Genesis>,
     engine: EngineConfig,
+    operators: OperatorsConfig,
     data_dir: PathBuf,
 }
 
@@ -98,6 +108,11 @@ impl Config {
         engine.threads = flags.inference_threads.unwrap_or(engine.threads).max(1);
         engine.ort.library = flags.onnxruntime.clone();
         engine.ort.data_dir = Some(data_dir(flags.data_dir.as_deref())?);
+        let operators = OperatorsConfig {
+            count: flags.operators.into(),
+            faults: parse_faults(&flags.fault)?,
+            commit_first: flags.commit_reveal,
+        };
         Ok(Self {
             server: server(&flags),
             accounts,
@@ -111,6 +126,7 @@ impl Config {
             spec,
             init,
             engine,
+            operators,
         })
     }
 
@@ -131,10 +147,28 @@ impl Config {
         };
         let patience = Duration::from_secs(self.flags.call_timeout);
         let engine = Engine::new(catalog, self.engine.clone());
-        let inference = Inference::start(engine, models, pre_executor, patience)?;
+        let operators = Operators::new(&self.operators, self.spec.chain_id(), &engine)?;
+        let inference = Inference::start(engine, models, operators, pre_executor, patience)?;
         let settings = self.settings(&genesis);
         let config = self.node_config(genesis);
         Ok(Node::new(config, settings, self.accounts.clone(), inference, self.spec.clone(), block))
+    }
+
+    /// Makes a node that follows: its chain begins with `first`, and it computes nothing.
+    pub fn start_following(
+        &self,
+        producer: &str,
+        spec: Spec,
+        precompile: Address,
+        first: Block,
+    ) -> Result<Arc<Node>, ConfigError> {
+        let genesis = self.genesis(Vec::new());
+        let settings = self.settings(&genesis);
+        let config = NodeConfig { producer: Some(producer.to_owned()), ..self.node_config(genesis) };
+        let pre_executor = PreExecutorConfig { address: precompile, ..Default::default() };
+        let inference = Inference::following(pre_executor, Duration::from_secs(self.flags.call_timeout))?;
+        let accounts = Accounts::from_mnemonic(&self.flags.mnemonic, &self.flags.derivation_path, 0)?;
+        Ok(Node::new(config, settings, accounts, inference, spec, first))
     }
 
     /// The rules.
@@ -164,6 +198,7 @@ impl Config {
             nonce: 0,
             precompile: flags.precompile,
             models,
+            operators: in_genesis(self.operators.count),
         };
         if let Some(file) = &self.init {
             genesis_file::apply(file, &mut genesis);
@@ -202,6 +237,7 @@ impl Config {
             tx_gas_limit: flags.enable_tx_gas_limit,
             suggested_tip_wei: if flags.disable_min_priority_fee { 0 } else { TIP_WEI },
             slots_in_an_epoch: flags.slots_in_an_epoch,
+            producer: None,
             genesis,
         }
     }

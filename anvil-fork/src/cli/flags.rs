@@ -40,6 +40,17 @@ pub enum Command {
         #[arg(long)]
         cuda: bool,
     },
+    /// Follow a producer: verify its blocks without running a model, and serve what was verified.
+    Follow {
+        /// The producer's RPC, http://HOST:PORT.
+        url: String,
+        /// Hash that the first block must have; without it, the producer is believed once
+        #[arg(long, value_name = "HASH")]
+        checkpoint: Option<alloy_primitives::B256>,
+        /// The node's flags; those of accounts, mining and inference have no meaning here.
+        #[command(flatten)]
+        node: Box<NodeFlags>,
+    },
     /// Say what is found on this machine, and what is missing.
     Doctor {
         /// What to look at.
@@ -195,6 +206,15 @@ pub struct NodeFlags {
     /// Where the precompile stands; must end in 0F
     #[arg(long, value_name = "ADDRESS", default_value_t = foreblock_precompile::PRECOMPILE_ADDRESS, help_heading = "Inference")]
     pub precompile: alloy_primitives::Address,
+    /// Operators that sign each outcome: 1, or 3f+1 to bear f that misbehave
+    #[arg(long, value_name = "NUM", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=31), help_heading = "Inference")]
+    pub operators: u8,
+    /// How operators misbehave, such as 1:slow=3s,2:lie,3:crash@10,4:flip=0.01
+    #[arg(long, value_name = "FAULTS", default_value = "", hide_default_value = true, help_heading = "Inference")]
+    pub fault: String,
+    /// Operators commit to their answers before they show them, as where answers are paid
+    #[arg(long, help_heading = "Inference")]
+    pub commit_reveal: bool,
     /// Longest that eth_call and eth_estimateGas wait for models, seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30, help_heading = "Inference")]
     pub call_timeout: u64,

@@ -2,11 +2,13 @@
 
 mod config;
 mod flags;
+mod follow;
 mod genesis_file;
 mod node;
 mod tools;
 
 pub use config::{Config, ConfigError};
 pub use flags::{Command, Flags, NodeFlags};
+pub use follow::run as run_follower;
 pub use node::run as run_node;
 pub use tools::{ModelCommand, Place, doctor, model, setup};

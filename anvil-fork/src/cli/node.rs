@@ -75,7 +75,7 @@ fn stop(config: &Config, node: &Node) -> anyhow::Result<()> {
     config.dump_state.as_deref().map_or(Ok(()), |path| dump(node, path))
 }
 
-async fn interrupted() -> std::io::Result<()> {
+pub(super) async fn interrupted() -> std::io::Result<()> {
     #[cfg(unix)]
     {
         let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;

@@ -1,20 +1,36 @@
 //! Where the chain and the pre-executor meet.
 
 mod head;
+mod nothing;
+mod operators;
 mod report;
 
+pub use operators::{NoOperator, Operators, OperatorsConfig, in_genesis, key as operator_key};
+
 use crate::{
-    chain::{Block, BlockPlan, Transaction, View},
+    chain::{Block, BlockPlan, Certificates, Transaction, View},
     node::Node,
     pool::Pooled,
 };
 use alloy_evm::FromRecoveredTx;
 use alloy_primitives::{Address, B256, Bytes};
 use foreblock_engine::{Engine, catalog::Entry};
-use foreblock_pre_executor::{Building, Config, Event, PendingTransaction, PreExecutor, StartError, Unresolved};
-use foreblock_precompile::{ForeblockEvmFactory, MemoryOutcomes, ModelId, ModelSlot, Outcomes, Request, price};
-use revm::context::TxEnv;
-use std::{fmt, sync::Arc, time::Duration};
+use foreblock_pre_executor::{
+    Building, Certified, Config, Event, PendingTransaction, PreExecutor, StartError, Unresolved,
+};
+use foreblock_precompile::{
+    Committee, ForeblockEvmFactory, InferenceList, ListEntry, MemoryOutcomes, ModelId, ModelSlot,
+    OPERATOR_REGISTRY_ADDRESS, Outcomes, Request, StatementDomain, price,
+};
+use revm::{context::TxEnv, database_interface::DatabaseRef};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tokio::sync::broadcast::error::RecvError;
 
 /// Longest that a call waits for its outcomes, unless configured otherwise.
@@ -23,8 +39,10 @@ pub const CALL_PATIENCE: Duration = Duration::from_secs(30);
 /// Inference, as the node uses it.
 pub struct Inference {
     address: Address,
-    engine: Engine,
+    engine: Option<Engine>,
     models: Vec<Entry>,
+    operators: Option<Operators>,
+    warned: AtomicBool,
     pre_executor: PreExecutor,
     call_patience: Duration,
 }
@@ -40,12 +58,22 @@ impl Inference {
     pub fn start(
         engine: Engine,
         models: Vec<Entry>,
+        operators: Operators,
         config: Config,
         call_patience: Duration,
     ) -> Result<Self, StartError> {
         let address = config.address;
-        let pre_executor = PreExecutor::start(config, Arc::new(engine.clone()))?;
-        Ok(Self { address, engine, models, pre_executor, call_patience })
+        let pre_executor = PreExecutor::start(config, operators.panel().clone())?;
+        let (engine, operators, warned) = (Some(engine), Some(operators), AtomicBool::new(false));
+        Ok(Self { address, engine, models, operators, warned, pre_executor, call_patience })
+    }
+
+    /// For a node that computes nothing: outcomes come from verified blocks.
+    pub fn following(config: Config, call_patience: Duration) -> Result<Self, StartError> {
+        let address = config.address;
+        let pre_executor = PreExecutor::start(config, Arc::new(nothing::Nothing))?;
+        let (engine, models, operators, warned) = (None, Vec::new(), None, AtomicBool::new(false));
+        Ok(Self { address, engine, models, operators, warned, pre_executor, call_patience })
     }
 
     /// Where the precompile stands.
@@ -55,7 +83,55 @@ impl Inference {
 
     /// What computes, in words.
     pub fn engine_name(&self) -> String {
-        self.engine.engine_name()
+        self.engine.as_ref().map_or_else(|| "none: this node verifies blocks".to_owned(), Engine::engine_name)
+    }
+
+    /// The operators that this node runs.
+    pub fn operators(&self) -> Option<&Operators> {
+        self.operators.as_ref()
+    }
+
+    /// What vouches for outcomes, for blocks that use them.
+    pub fn certificates(&self) -> Certificates {
+        let store = self.pre_executor.store();
+        Certificates::new(move |id| Some(store.certified(id)?.certificate))
+    }
+
+    /// Makes a verified block's outcomes known to calls.
+    pub fn learn(&self, list: &InferenceList, domain: &StatementDomain, committee: &Committee) {
+        let learned = |entry: &ListEntry| {
+            let digest = domain.digest(entry.id, &entry.outcome);
+            let signers = entry.certificate.verify(digest, committee).ok()?;
+            let (outcome, certificate) = (entry.outcome.clone(), entry.certificate.clone());
+            Some((entry.id, Certified { outcome, certificate, signers }))
+        };
+        let outcomes: Vec<_> = list.entries().iter().filter_map(learned).collect();
+        if let Err(error) = self.pre_executor.store().put(&outcomes) {
+            tracing::warn!(%error, "outcomes are only in memory");
+        }
+    }
+
+    /// The operators of the head's state decide from now on. A chain whose state has none goes on with those of this node,
+    /// but nobody else can verify it.
+    fn new_operators(&self, view: &View) {
+        let storage = |key| view.storage_ref(OPERATOR_REGISTRY_ADDRESS, key);
+        let mut committee = match Committee::read(storage) {
+            Ok(committee) => committee,
+            Err(error) => return tracing::error!(%error, "the operators cannot be read"),
+        };
+        let Some(operators) = &self.operators else { return self.pre_executor.store().set_committee(committee) };
+        let panel = operators.panel();
+        if committee.operators().is_empty() {
+            committee = panel.seated();
+            if !self.warned.swap(true, Relaxed) {
+                tracing::warn!("OperatorRegistry has no operators in this state: blocks with inferences cannot be verified");
+            }
+        }
+        if committee != panel.committee() {
+            tracing::info!(operators = committee.operators().len(), quorum = committee.quorum(), "operators changed");
+            panel.set_committee(committee.clone());
+        }
+        self.pre_executor.store().set_committee(committee);
     }
 
     /// The models registered from genesis on.
@@ -70,7 +146,7 @@ impl Inference {
 
     /// An input that a model is known to answer, from its golden vectors.
     pub fn sample_input(&self, entry: &Entry) -> Option<Bytes> {
-        report::sample_input(self.engine.catalog(), entry)
+        report::sample_input(self.engine.as_ref()?.catalog(), entry)
     }
 
     fn factory(&self, outcomes: Arc<dyn Outcomes>) -> ForeblockEvmFactory {
@@ -116,6 +192,7 @@ impl Inference {
 
     /// The next block is being prepared.
     pub fn new_head(&self, plan: &BlockPlan, view: View, interval: Option<Duration>) {
+        self.new_operators(&view);
         self.pre_executor.new_head(head::head(plan, view, interval));
     }
 

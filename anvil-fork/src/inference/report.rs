@@ -27,7 +27,7 @@ impl Inference {
                 |spec: &TensorSpec| json!({ "name": spec.name, "elementType": spec.elementType, "shape": spec.shape });
             specs.iter().map(tensor).collect()
         };
-        let facts = self.engine.facts(manifest.id()).ok();
+        let facts = self.engine.as_ref().and_then(|engine| engine.facts(manifest.id()).ok());
         let state = facts.as_ref().map_or("not loaded".to_owned(), |facts| match &facts.state {
             State::NotLoaded => "not loaded".to_owned(),
             State::Loading => "loading".to_owned(),
@@ -56,7 +56,7 @@ impl Inference {
         let transactions: Vec<Value> = self.pre_executor.pending().iter().map(transaction).collect();
         json!({
             "precompile": self.address,
-            "engine": self.engine.engine_name(),
+            "engine": self.engine_name(),
             "queue": metrics.queue,
             "computed": metrics.computed,
             "failed": metrics.failed,

@@ -1,15 +1,21 @@
 //! What only Foreblock has.
 
 use super::{
-    Args, Reply,
+    Args, Reply, RpcError, at,
     call::{Call, prepare},
 };
-use crate::node::Node;
-use alloy_primitives::Bytes;
+use crate::{
+    chain::{View, accounts_file},
+    inference::Operators,
+    node::Node,
+};
+use alloy_primitives::{Bytes, U64};
 use alloy_rpc_types_eth::TransactionRequest;
 use alloy_sol_types::SolValue;
+use foreblock_pre_executor::operators::Fault;
+use foreblock_precompile::{ListEntry, Outcome, Used};
 use revm::context::result::ExecutionResult;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// The models that this node serves.
@@ -23,6 +29,81 @@ pub(super) async fn status(node: &Arc<Node>, mut args: Args) -> Reply<Value> {
         Some(hash) => node.inference.transaction_status(hash),
         None => node.inference.status(),
     })
+}
+
+/// The operators of this node: number, address, whether they are active, faults.
+pub(super) async fn operators(node: &Arc<Node>, _: Args) -> Reply<Vec<Value>> {
+    Ok(node.inference.operators().map(Operators::report).unwrap_or_default())
+}
+
+/// What operators signed against themselves, as transactions to `OperatorRegistry` that anybody may send.
+pub(super) async fn evidence(node: &Arc<Node>, _: Args) -> Reply<Vec<Value>> {
+    Ok(node.inference.operators().map(Operators::evidence).unwrap_or_default())
+}
+
+/// Has an operator misbehave from now on: `("2", "lie")`, or nothing to be honest again.
+pub(super) async fn set_fault(node: &Arc<Node>, mut args: Args) -> Reply<Value> {
+    let operator: Value = args.take("operator")?;
+    let operator = operator.as_str().map_or_else(|| operator.to_string(), str::to_owned);
+    let text: String = args.optional("faults")?.unwrap_or_default();
+    let faults = text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| {
+        part.parse::<Fault>().map_err(|reason| RpcError::params(format!(
+            "{part:?} is no fault: {reason}; write slow=3s, lie, crash@10, flip=0.01 or silent, separated by commas"
+        )))
+    });
+    let faults = faults.collect::<Result<_, _>>()?;
+    let operators = node.inference.operators();
+    let operators = operators.ok_or_else(|| RpcError::Unsupported("a follower runs no operators".to_owned()))?;
+    operators.set_faults(&operator, faults).map_err(|error| RpcError::params(error.to_string()))?;
+    Ok(Value::Null)
+}
+
+/// A block's inference list, encoded and in words; `docs/inference-list.md` has the fields.
+pub(super) async fn list(node: &Arc<Node>, mut args: Args) -> Reply<Value> {
+    let block = at::mined(node, args.optional("block")?)?;
+    let list = block.inference_list().map_err(|error| RpcError::Internal(error.to_string()))?;
+    let entry = |(used, entry): (&Used, &ListEntry)| {
+        let signatures: Vec<Bytes> =
+            entry.certificate.signatures.iter().map(|one| one.as_bytes().into()).collect();
+        let mut json = json!({
+            "requestId": entry.id,
+            "model": used.model,
+            "outcomeHash": entry.outcome.hash(),
+            "signatures": signatures,
+        });
+        match &entry.outcome {
+            Outcome::Output(output) => json["output"] = json!(output),
+            Outcome::Failed(failure) => {
+                json["failure"] = json!({ "code": failure.code as u16, "reason": failure.reason });
+            }
+        }
+        json
+    };
+    Ok(json!({
+        "blockNumber": U64::from(block.header.number),
+        "blockHash": block.hash,
+        "committed": block.header.requests_hash.is_some(),
+        "commitment": list.commitment(),
+        "requests": block.requests,
+        "encoded": if list.entries().is_empty() { Bytes::new() } else { list.encode() },
+        "entries": block.inferences.iter().zip(list.entries()).map(entry).collect::<Vec<_>>(),
+    }))
+}
+
+/// What a follower begins with: the first block whose state is kept and that used no outcomes, and that state.
+pub(super) async fn start(node: &Arc<Node>, _: Args) -> Reply<Value> {
+    let ledger = node.ledger();
+    let first = ledger.blocks().find(|block| block.states_kept && block.inferences.is_empty());
+    let first = first.ok_or_else(|| RpcError::NotFound("no block's state is kept yet: mine one".to_owned()))?;
+    let view = View { world: first.world.clone(), ..ledger.view() };
+    let accounts = tokio::task::block_in_place(|| accounts_file(&view))?;
+    Ok(json!({
+        "chainId": U64::from(node.chain_id()),
+        "hardfork": node.spec().name(first.header.number, first.header.timestamp),
+        "precompile": node.inference.address(),
+        "block": Bytes::from(alloy_rlp::encode(first.consensus())),
+        "accounts": accounts,
+    }))
 }
 
 /// `eth_call` whose revert is an answer too: `abi.encode(bool success, bytes returnOrRevertData)`, so that a caller that

@@ -15,12 +15,25 @@ macro_rules! routes {
 
         /// Runs the method with this name.
         pub(super) async fn dispatch(node: &Arc<Node>, name: &str, args: Args) -> Reply<Box<RawValue>> {
+            if let Some(producer) = node.config.producer.as_ref().filter(|_| !reads(name)) {
+                return Err(RpcError::Unsupported(format!("this node follows {producer} and only reads: ask it for {name}")));
+            }
             match name {
                 $($($name)|+ => Box::pin(async { encode($method(node, args).await?) }).await,)+
                 _ => Err(RpcError::Unsupported(format!("the method {name} does not exist"))),
             }
         }
     };
+}
+
+/// Whether a method leaves the chain as it is, so that a follower serves it.
+fn reads(name: &str) -> bool {
+    const WRITES: [&str; 5] = ["eth_send", "eth_sign", "eth_fill", "evm_", "personal_"];
+    const GROUPS: [&str; 8] = ["web3_", "net_", "eth_", "debug_", "trace_", "txpool_", "ots_", "erigon_"];
+    const INFERENCE: [&str; 5] =
+        ["inference_models", "inference_status", "inference_callEnvelope", "inference_getList", "inference_getStart"];
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    INFERENCE.contains(&name) || begins(&GROUPS) && !begins(&WRITES)
 }
 
 fn encode<T: serde::Serialize>(answer: T) -> Reply<Box<RawValue>> {
@@ -164,6 +177,11 @@ routes! {
     "inference_models" => inference::models,
     "inference_status" => inference::status,
     "inference_callEnvelope" => inference::call_envelope,
+    "inference_operators" => inference::operators,
+    "inference_setFault" => inference::set_fault,
+    "inference_evidence" => inference::evidence,
+    "inference_getList" => inference::list,
+    "inference_getStart" => inference::start,
 }
 
 #[cfg(test)]

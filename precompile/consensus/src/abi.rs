@@ -9,3 +9,7 @@ alloy_sol_types::sol!(
     #![sol(all_derives)]
     "abi/IModelRegistry.sol"
 );
+alloy_sol_types::sol!(
+    #![sol(all_derives)]
+    "abi/IOperatorRegistry.sol"
+);

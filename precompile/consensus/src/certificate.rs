@@ -23,13 +23,13 @@ pub struct StatementDomain(Eip712Domain);
 impl StatementDomain {
     /// The domain of a chain whose registry stands at [`OPERATOR_REGISTRY_ADDRESS`].
     pub fn new(chain_id: u64) -> Self {
-        Self(Eip712Domain::new(
-            Some("Foreblock".into()),
-            Some("1".into()),
-            Some(U256::from(chain_id)),
-            Some(OPERATOR_REGISTRY_ADDRESS),
-            None,
-        ))
+        Self::at(chain_id, OPERATOR_REGISTRY_ADDRESS)
+    }
+
+    /// The domain of a chain whose registry stands elsewhere.
+    pub fn at(chain_id: u64, registry: Address) -> Self {
+        let (name, version) = ("Foreblock".into(), "1".into());
+        Self(Eip712Domain::new(Some(name), Some(version), Some(U256::from(chain_id)), Some(registry), None))
     }
 
     /// The 32 bytes that are signed (EIP-712 `signing hash`).
@@ -66,6 +66,13 @@ impl Committee {
     /// How many must sign: n - f, which is 2f+1 where n = 3f+1. Any two such sets share an honest operator.
     pub fn quorum(&self) -> usize {
         (self.operators.len() - self.faulty_max()).max(1)
+    }
+
+    /// Whether these, ascending as a certificate's signers are, make a certificate: enough, and all of the committee.
+    pub fn accepts(&self, signers: &[Address]) -> bool {
+        signers.len() >= self.quorum()
+            && signers.is_sorted_by(|one, next| one < next)
+            && signers.iter().all(|signer| self.contains(*signer))
     }
 
     /// Whether this operator belongs to it.

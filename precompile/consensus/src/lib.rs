@@ -29,6 +29,7 @@ pub mod gas;
 pub mod genesis;
 mod input;
 mod list;
+mod operators;
 mod outcome;
 #[cfg(feature = "evm")]
 mod precompile;
@@ -41,6 +42,7 @@ pub use certificate::{Certificate, CertificateError, Committee, Statement, State
 pub use evm::{AddressError, ForeblockEvm, ForeblockEvmFactory, check_address};
 pub use input::{InputError, check_input};
 pub use list::{InferenceList, LIST_BYTES_MAX, ListEntry, ListError, REQUEST_TYPE};
+pub use operators::OPERATORS_MAX;
 pub use outcome::{Failure, FailureCode, MemoryOutcomes, Outcome, Outcomes, UnknownFailureCode, Used};
 #[cfg(feature = "evm")]
 pub use precompile::{Notes, install};

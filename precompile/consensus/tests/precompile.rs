@@ -273,7 +273,7 @@ fn a_run_costs_more_after_busy_blocks() {
 #[test]
 fn the_system_call_keeps_the_excess_in_the_registry() {
     let mut db = db(CALL);
-    let registry = accounts(PRECOMPILE_ADDRESS, [(MODEL, SLOT)])[1].clone();
+    let registry = accounts(PRECOMPILE_ADDRESS, [(MODEL, SLOT)], &[])[1].clone();
     let info = AccountInfo { nonce: registry.nonce, ..Default::default() }.with_code(Bytecode::new_raw(registry.code));
     db.insert_account_info(MODEL_REGISTRY_ADDRESS, info);
     let mut evm = answering().create_evm(db, env());

@@ -1,9 +1,9 @@
 //! What the workers call.
 
-use crate::schedule::Prior;
+use crate::{schedule::Prior, store::Certified};
 use alloy_primitives::Bytes;
 use foreblock_engine::Engine;
-use foreblock_precompile::{ModelId, Outcome, gas};
+use foreblock_precompile::{ModelId, Outcome, RequestId, gas};
 
 /// There is no outcome now; there may be one later, or on another worker. Unlike a failure this is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +17,12 @@ pub trait Compute: Send + Sync + 'static {
 
     /// What is known of a model's cost before it ran, if the model is known at all.
     fn prior(&self, model: ModelId) -> Option<Prior>;
+
+    /// An outcome that [`Self::run`] returned, with what vouches for it: nothing, where operators do not sign.
+    fn certified(&self, id: RequestId, outcome: Outcome) -> Certified {
+        let _ = id;
+        outcome.into()
+    }
 }
 
 impl Compute for Engine {

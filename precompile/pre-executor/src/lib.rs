@@ -30,5 +30,5 @@ pub use pre_executor::{Building, Config, Event, Head, PreExecutor, StartError, U
 pub use reads::{READS_MAX, ReadSet, WriteSet};
 pub use scout::{Found, HeadState, Scout, Simulation, StateView};
 pub use status::{CallState, CallStatus, TransactionStatus};
-pub use store::{Source, Store, StoreError, StoreLimits};
+pub use store::{Certified, Source, Store, StoreError, StoreLimits};
 pub use watchlist::{Deferral, PendingTransaction, Phase, WatchCounts, WatchLimits};

@@ -5,6 +5,7 @@ use crate::{
     counters::Counters,
     schedule::{Batch, Ended},
     shared::Shared,
+    store::Certified,
 };
 use alloy_primitives::Bytes;
 use foreblock_precompile::{Outcome, RequestId};
@@ -19,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-type Written = Vec<(RequestId, Outcome)>;
+type Written = Vec<(RequestId, Certified)>;
 
 /// Batches that wait to be written; a worker that is faster than the disk waits here.
 const UNWRITTEN_MAX: usize = 64;
@@ -88,11 +89,11 @@ fn run(shared: &Shared, batch: &Batch) -> Written {
     let mut reasons = Vec::new();
     for (request, result) in batch.requests.iter().zip(results) {
         match result {
-            Ok(outcome) => outcomes.push((request.id, outcome)),
+            Ok(outcome) => outcomes.push((request.id, shared.compute.certified(request.id, outcome))),
             Err(unavailable) => reasons.push((request.id, unavailable.0)),
         }
     }
-    let failed = outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Failed(_))).count();
+    let failed = outcomes.iter().filter(|(_, stored)| matches!(stored.outcome, Outcome::Failed(_))).count();
     Counters::add(&shared.counters.computed, outcomes.len() as u64);
     Counters::add(&shared.counters.failed, failed as u64);
     shared.store.show(&outcomes);

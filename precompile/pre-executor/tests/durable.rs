@@ -25,7 +25,7 @@ fn writer() {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };
     let store = Store::open(Path::new(&directory), StoreLimits::default()).unwrap();
     for number in 0_u64.. {
-        store.put(&[(id(number), outcome(number))]).unwrap();
+        store.put(&[(id(number), outcome(number).into())]).unwrap();
         println!("stored {number}");
     }
 }

@@ -5,7 +5,7 @@ use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::SolValue;
 use foreblock_engine::{Catalog, Engine, engine::Config};
 use foreblock_pre_executor::{
-    Compute, Unavailable,
+    Certified, Compute, Unavailable,
     agreement::Evidence,
     operators::{Fault, LocalOperator, Operator, Panel, PanelConfig, Rule, parse_faults},
     schedule::Prior,
@@ -81,8 +81,9 @@ fn ask(setting: &Setting) -> Result<Outcome, Unavailable> {
     let answer = setting.panel.run(B256::ZERO, std::slice::from_ref(&input)).remove(0);
     if let Ok(outcome) = &answer {
         let id = Request::new(B256::ZERO, input).id;
-        let certificate = setting.panel.certificate(id).expect("an outcome comes with its certificate");
-        certificate.verify(domain().digest(id, outcome), setting.panel.committee()).expect("which counts");
+        let Certified { certificate, signers, .. } = setting.panel.certified(id, outcome.clone());
+        let verified = certificate.verify(domain().digest(id, outcome), &setting.panel.committee());
+        assert_eq!(verified.expect("an outcome comes with a certificate that counts"), signers);
     }
     answer
 }
@@ -137,7 +138,8 @@ fn a_liar_leaves_evidence() {
     let evidence = setting.panel.evidence();
     assert!(!evidence.is_empty());
     for evidence in evidence {
-        assert!(matches!(evidence, Evidence::Contradiction { operator, .. } if operator == liar), "{evidence:?}");
+        assert!(matches!(evidence.evidence, Evidence::Contradiction { .. }), "{evidence:?}");
+        assert_eq!(evidence.evidence.operator(), liar);
     }
 }
 

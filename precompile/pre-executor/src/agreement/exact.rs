@@ -1,63 +1,72 @@
 //! Agreement of an exact model: equal bytes from a quorum.
 
-use alloy_primitives::{Address, B256, Signature};
-use foreblock_precompile::{Certificate, Committee, Outcome, RequestId, StatementDomain};
+use super::Heard;
+use alloy_primitives::Address;
+use foreblock_precompile::{Certificate, Committee, Outcome, RequestId};
 use std::collections::BTreeMap;
 
 /// An outcome that counts, with what proves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agreed {
-    /// What the request resolves to.
+    /// The request.
+    pub id: RequestId,
+    /// What it resolves to.
     pub outcome: Outcome,
     /// At least a quorum of signatures over it.
     pub certificate: Certificate,
+    /// Whose they are, in the certificate's order.
+    pub signers: Vec<Address>,
 }
 
 /// The outcome that a quorum of the committee signed for this request, if there is one yet.
 ///
-/// `answers` may hold anything that came over the network: strangers, forged signatures, repetitions and statements for
-/// other requests do not count. An operator that signed several outcomes counts for none of them: honest operators sign
-/// one, and the others are needed by no quorum. Two quorums share an honest operator, so at most one outcome can win.
-pub fn agree<'a>(
-    id: RequestId,
-    domain: &StatementDomain,
-    committee: &Committee,
-    answers: impl IntoIterator<Item = (&'a Outcome, Signature)>,
-) -> Option<Agreed> {
-    let mut signed: BTreeMap<Address, BTreeMap<B256, Signature>> = BTreeMap::new();
-    let mut outcomes: BTreeMap<B256, &Outcome> = BTreeMap::new();
-    for (outcome, signature) in answers {
-        let digest = domain.digest(id, outcome);
-        let Ok(operator) = signature.recover_address_from_prehash(&digest) else { continue };
-        if committee.contains(operator) && signature.normalize_s().is_none() {
-            signed.entry(operator).or_default().insert(digest, signature);
-            outcomes.insert(digest, outcome);
+/// Strangers, repetitions and statements for other requests do not count. An operator that signed several outcomes counts
+/// for none of them: honest operators sign one, and the others are needed by no quorum. Two quorums share an honest
+/// operator, so at most one outcome can win.
+pub fn agree<'a>(id: RequestId, committee: &Committee, heard: impl IntoIterator<Item = &'a Heard>) -> Option<Agreed> {
+    // Each operator's statement; `None` once it has made two that differ.
+    let mut said: BTreeMap<Address, Option<&Heard>> = BTreeMap::new();
+    for heard in heard {
+        if heard.statement().id != id || !committee.contains(heard.operator()) {
+            continue;
+        }
+        let kept = said.entry(heard.operator()).or_insert(Some(heard));
+        if kept.is_some_and(|kept| kept.statement().outcome != heard.statement().outcome) {
+            *kept = None;
         }
     }
-    let votes = signed.values().filter(|statements| statements.len() == 1).flatten();
-    let mut supporters: BTreeMap<B256, Vec<Signature>> = BTreeMap::new();
-    for (digest, signature) in votes {
-        supporters.entry(*digest).or_default().push(*signature);
-    }
-    let (digest, signatures) = supporters.into_iter().find(|(_, signatures)| signatures.len() >= committee.quorum())?;
-    Some(Agreed { outcome: outcomes[&digest].clone(), certificate: Certificate::assemble(digest, signatures) })
+    let votes: Vec<&Heard> = said.into_values().flatten().collect();
+    votes.iter().find_map(|candidate| {
+        let outcome = &candidate.statement().outcome;
+        let supporters: Vec<&Heard> =
+            votes.iter().copied().filter(|vote| vote.statement().outcome == *outcome).collect();
+        (supporters.len() >= committee.quorum()).then(|| Agreed {
+            id,
+            outcome: outcome.clone(),
+            certificate: Certificate { signatures: supporters.iter().map(|vote| vote.statement().signature).collect() },
+            signers: supporters.iter().map(|vote| vote.operator()).collect(),
+        })
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agreement::SignedStatement;
+    use alloy_primitives::{B256, Signature, U256};
     use alloy_signer::SignerSync;
     use alloy_signer_local::PrivateKeySigner;
+    use foreblock_precompile::StatementDomain;
     use proptest::prelude::*;
 
     fn signer(number: u8) -> PrivateKeySigner {
         PrivateKeySigner::from_bytes(&B256::with_last_byte(number)).unwrap()
     }
 
-    fn answer(domain: &StatementDomain, id: RequestId, number: u8, text: u8) -> (Outcome, Signature) {
+    fn said(domain: &StatementDomain, id: RequestId, number: u8, text: u8) -> SignedStatement {
         let outcome = Outcome::Output(vec![text].into());
         let signature = signer(number).sign_hash_sync(&domain.digest(id, &outcome)).unwrap();
-        (outcome, signature)
+        SignedStatement { id, outcome, signature }
     }
 
     fn setting(n: u8) -> (RequestId, StatementDomain, Committee) {
@@ -67,9 +76,11 @@ mod tests {
 
     fn decide(n: u8, votes: &[(u8, u8)]) -> Option<Outcome> {
         let (id, domain, committee) = setting(n);
-        let answers: Vec<_> = votes.iter().map(|(who, what)| answer(&domain, id, *who, *what)).collect();
-        let agreed = agree(id, &domain, &committee, answers.iter().map(|(outcome, signature)| (outcome, *signature)))?;
-        agreed.certificate.verify(domain.digest(id, &agreed.outcome), &committee).unwrap();
+        let heard: Vec<_> =
+            votes.iter().map(|(who, what)| Heard::check(said(&domain, id, *who, *what), &domain).unwrap()).collect();
+        let agreed = agree(id, &committee, &heard)?;
+        let signers = agreed.certificate.verify(domain.digest(id, &agreed.outcome), &committee).unwrap();
+        assert_eq!(signers, agreed.signers);
         Some(agreed.outcome)
     }
 
@@ -79,6 +90,7 @@ mod tests {
         for (name, n, votes, expected) in [
             ("one operator", 1, &[(1, b'y')][..], yes.clone()),
             ("three of four", 4, &[(1, b'y'), (3, b'y'), (4, b'y')], yes.clone()),
+            ("reordered", 4, &[(4, b'y'), (1, b'y'), (3, b'y')], yes.clone()),
             ("a liar beside them", 4, &[(2, b'n'), (1, b'y'), (3, b'y'), (4, b'y')], yes.clone()),
             ("two of four", 4, &[(1, b'y'), (3, b'y')], None),
             ("two and two", 4, &[(1, b'y'), (2, b'n'), (3, b'y'), (4, b'n')], None),
@@ -92,14 +104,40 @@ mod tests {
     }
 
     #[test]
-    fn statements_for_another_request_or_chain_do_not_count() {
+    fn forged_truncated_and_replayed_statements_do_not_count() {
         let (id, domain, committee) = setting(1);
-        for (name, (outcome, signature)) in [
-            ("request", answer(&domain, B256::repeat_byte(2), 1, b'y')),
-            ("chain", answer(&StatementDomain::new(1), id, 1, b'y')),
+        let good = said(&domain, id, 1, b'y');
+        let other_registry = {
+            let digest = StatementDomain::at(31_337, Default::default()).digest(id, &good.outcome);
+            SignedStatement { signature: signer(1).sign_hash_sync(&digest).unwrap(), ..good.clone() }
+        };
+        let forged = SignedStatement { outcome: Outcome::Output(vec![b'n'].into()), ..good.clone() };
+        let truncated = {
+            let r = good.signature.r() >> 128;
+            SignedStatement { signature: Signature::new(r, good.signature.s(), good.signature.v()), ..good.clone() }
+        };
+        for (name, statement) in [
+            ("another request", said(&domain, B256::repeat_byte(2), 1, b'y')),
+            ("another chain", said(&StatementDomain::new(1), id, 1, b'y')),
+            ("another registry", other_registry),
+            ("forged", forged),
+            ("truncated", truncated),
         ] {
-            assert_eq!(agree(id, &domain, &committee, [(&outcome, signature)]), None, "{name}");
+            let heard = Heard::check(statement, &domain);
+            assert_eq!(agree(id, &committee, &heard), None, "{name}");
         }
+        assert!(agree(id, &committee, &Heard::check(good, &domain)).is_some());
+    }
+
+    #[test]
+    fn the_second_form_of_a_signature_is_none() {
+        let (id, domain, _) = setting(1);
+        let good = said(&domain, id, 1, b'y');
+        const ORDER: U256 = U256::from_be_slice(&alloy_primitives::hex!(
+            "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"
+        ));
+        let twin = Signature::new(good.signature.r(), ORDER - good.signature.s(), !good.signature.v());
+        assert_eq!(Heard::check(SignedStatement { signature: twin, ..good }, &domain), None);
     }
 
     proptest! {

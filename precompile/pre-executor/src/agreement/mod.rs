@@ -10,10 +10,14 @@
 //!
 //! [`Committee::quorum`]: foreblock_precompile::Committee::quorum
 
+mod commitment;
 mod evidence;
 mod exact;
+mod statement;
 mod tolerance;
 
-pub use evidence::{Evidence, SignedStatement, contradiction, equivocation};
+pub use commitment::{commitment, fits};
+pub use evidence::{Evidence, contradiction, equivocation};
 pub use exact::{Agreed, agree};
+pub use statement::{Heard, SignedStatement};
 pub use tolerance::{Choice, OPERATORS_MAX, RawAnswer, choose, within};

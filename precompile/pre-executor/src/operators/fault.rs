@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Bytes, keccak256};
 use foreblock_precompile::{Outcome, RequestId};
-use std::{str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 /// One kind of misbehaviour.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,6 +67,18 @@ impl FromStr for Fault {
     }
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slow(time) => write!(f, "slow={}ms", time.as_millis()),
+            Self::Lie => f.write_str("lie"),
+            Self::Crash(after) => write!(f, "crash@{after}"),
+            Self::Flip(share) => write!(f, "flip={share}"),
+            Self::Silent => f.write_str("silent"),
+        }
+    }
+}
+
 fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = match text.strip_suffix("ms") {
         Some(number) => (number, 0.001),
@@ -126,6 +138,13 @@ mod tests {
         for bad in ["lie", "0:lie", "x:lie", "1:", "1:nap", "1:slow=3", "1:slow=-3s", "1:flip=2", "1:crash@x"] {
             let error = parse_faults(bad).unwrap_err().to_string();
             assert!(error.contains(bad) && error.contains("slow=3s"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_fault_is_written_as_it_is_read() {
+        for text in ["slow=3000ms", "lie", "crash@10", "flip=0.01", "silent"] {
+            assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);
         }
     }
 

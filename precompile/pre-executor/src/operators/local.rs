@@ -1,19 +1,26 @@
 //! An operator in this process: a key and an engine.
 
-use super::{Fault, Operator, fault};
-use crate::{Compute, Unavailable};
-use alloy_primitives::{Address, Bytes, Signature};
+use super::{Answer, Fault, Operator, Question, fault, numbers::stands_for};
+use crate::{Compute, Unavailable, agreement::commitment};
+use alloy_primitives::{Address, B256, Signature, keccak256, map::B256Map};
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
-use foreblock_precompile::{ModelId, Outcome, Request, RequestId, StatementDomain};
-use parking_lot::RwLock;
+use foreblock_precompile::{Outcome, RequestId, StatementDomain};
+use parking_lot::{Mutex, RwLock};
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
+
+/// Own answers that are kept for endorsements and reveals.
+const OWN_MAX: usize = 4_096;
+/// How often a slow operator looks whether anybody still waits.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Signs what its engine computes, unless told to misbehave.
 pub struct LocalOperator {
@@ -22,12 +29,34 @@ pub struct LocalOperator {
     engine: Arc<dyn Compute>,
     faults: RwLock<Vec<Fault>>,
     answered: AtomicU64,
+    own: Mutex<Own>,
+}
+
+/// What it said last.
+#[derive(Default)]
+struct Own {
+    answers: B256Map<(Outcome, Option<Outcome>)>,
+    order: VecDeque<RequestId>,
+}
+
+impl Own {
+    fn keep(&mut self, id: RequestId, outcome: &Outcome) {
+        if self.answers.contains_key(&id) {
+            return;
+        }
+        self.answers.insert(id, (outcome.clone(), None));
+        self.order.push_back(id);
+        if self.order.len() > OWN_MAX {
+            self.order.pop_front().map(|oldest| self.answers.remove(&oldest));
+        }
+    }
 }
 
 impl LocalOperator {
     /// An honest operator.
     pub fn new(key: PrivateKeySigner, domain: StatementDomain, engine: Arc<dyn Compute>) -> Self {
-        Self { key, domain, engine, faults: RwLock::default(), answered: AtomicU64::new(0) }
+        let (faults, answered, own) = Default::default();
+        Self { key, domain, engine, faults, answered, own }
     }
 
     /// Misbehaves so from now on; none makes it honest again, also after a crash.
@@ -41,6 +70,11 @@ impl LocalOperator {
         self.faults.read().clone()
     }
 
+    /// Its engine.
+    pub fn engine(&self) -> &Arc<dyn Compute> {
+        &self.engine
+    }
+
     fn is_down(&self, faults: &[Fault], requests: u64) -> bool {
         let before = self.answered.fetch_add(requests, Ordering::Relaxed);
         faults.iter().any(|fault| match fault {
@@ -49,6 +83,46 @@ impl LocalOperator {
             _ => false,
         })
     }
+
+    /// Its outcomes, altered as its faults want it. Each is kept: an operator has one opinion of a request.
+    fn compute(&self, question: &Question) -> Vec<Result<Outcome, Unavailable>> {
+        let faults = self.faults();
+        let late = faults.iter().map(|fault| if let Fault::Slow(time) = fault { *time } else { Duration::ZERO }).sum();
+        if !waited(late, question) || self.is_down(&faults, question.inputs.len() as u64) {
+            return vec![Err(Unavailable("the operator does not answer".into())); question.inputs.len()];
+        }
+        let answers = self.engine.run(question.model, &question.only_inputs());
+        let mut own = self.own.lock();
+        let said = |((id, _), answer): (&(RequestId, _), Result<Outcome, Unavailable>)| {
+            let lies = faults.iter().any(|fault| fault.alters(*id));
+            let outcome = answer.map(|outcome| if lies { fault::altered(&outcome) } else { outcome })?;
+            own.keep(*id, &outcome);
+            Ok(outcome)
+        };
+        question.inputs.iter().zip(answers).map(said).collect()
+    }
+
+    fn sign(&self, id: RequestId, outcome: &Outcome) -> Result<Signature, Unavailable> {
+        let digest = self.domain.digest(id, outcome);
+        self.key.sign_hash_sync(&digest).map_err(|error| Unavailable(format!("the key cannot sign: {error}")))
+    }
+
+    /// Secret until it is revealed, and the same however often it is asked for.
+    fn salt(&self, id: RequestId) -> B256 {
+        keccak256([self.key.to_bytes().as_slice(), id.as_slice(), b"salt"].concat())
+    }
+}
+
+/// Sleeps; whether anybody still waits after it.
+fn waited(time: Duration, question: &Question) -> bool {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        if question.is_cancelled() {
+            return false;
+        }
+        thread::sleep(LOOK.min(end.saturating_duration_since(Instant::now())));
+    }
+    true
 }
 
 impl Operator for LocalOperator {
@@ -56,27 +130,50 @@ impl Operator for LocalOperator {
         self.key.address()
     }
 
-    fn compute(&self, model: ModelId, inputs: &[Bytes]) -> Vec<Result<Outcome, Unavailable>> {
-        let faults = self.faults();
-        for fault in &faults {
-            if let Fault::Slow(time) = fault {
-                thread::sleep(*time);
-            }
-        }
-        if self.is_down(&faults, inputs.len() as u64) {
-            return vec![Err(Unavailable("the operator does not answer".into())); inputs.len()];
-        }
-        let answers = self.engine.run(model, inputs);
-        let altered = |(input, answer): (&Bytes, Result<Outcome, Unavailable>)| {
-            let id = Request::new(model, input.clone()).id;
-            let lies = faults.iter().any(|fault| fault.alters(id));
-            answer.map(|outcome| if lies { fault::altered(&outcome) } else { outcome })
-        };
-        inputs.iter().zip(answers).map(altered).collect()
+    fn is_local(&self) -> bool {
+        true
     }
 
-    fn sign(&self, id: RequestId, outcome: &Outcome) -> Result<Signature, Unavailable> {
-        let digest = self.domain.digest(id, outcome);
-        self.key.sign_hash_sync(&digest).map_err(|error| Unavailable(format!("the key cannot sign: {error}")))
+    fn answer(&self, question: &Question, sign: bool) -> Vec<Result<Answer, Unavailable>> {
+        let signed = |(outcome, (id, _)): (Result<Outcome, Unavailable>, &(RequestId, _))| {
+            let outcome = outcome?;
+            let signature = if sign { Some(self.sign(*id, &outcome)?) } else { None };
+            Ok(Answer { outcome, signature })
+        };
+        self.compute(question).into_iter().zip(&question.inputs).map(signed).collect()
+    }
+
+    fn endorse(&self, question: &Question, id: RequestId, outcome: &Outcome) -> Result<Signature, Unavailable> {
+        let mut own = self.own.lock();
+        let refused = |why| Err(Unavailable(format!("request {id}: the operator does not sign {why}")));
+        let Some((answer, signed)) = own.answers.get_mut(&id) else {
+            return refused("an outcome of a request that it did not answer");
+        };
+        if signed.as_ref().is_some_and(|signed| signed != outcome) {
+            return refused("a second outcome");
+        }
+        if !stands_for(answer, outcome, &question.tolerances) {
+            return refused("an outcome outside the tolerance of its own");
+        }
+        *signed = Some(outcome.clone());
+        drop(own);
+        self.sign(id, outcome)
+    }
+
+    fn commit(&self, question: &Question) -> Vec<Result<B256, Unavailable>> {
+        let commit = |(outcome, (id, _)): (Result<Outcome, Unavailable>, &(RequestId, _))| {
+            Ok(commitment(*id, &outcome?, self.salt(*id), self.address()))
+        };
+        self.compute(question).into_iter().zip(&question.inputs).map(commit).collect()
+    }
+
+    fn reveal(&self, question: &Question) -> Vec<Result<(Answer, B256), Unavailable>> {
+        let reveal = |(id, _): &(RequestId, _)| {
+            let kept = self.own.lock().answers.get(id).map(|(outcome, _)| outcome.clone());
+            let outcome = kept.ok_or_else(|| Unavailable(format!("the operator committed to no answer to {id}")))?;
+            let signature = Some(self.sign(*id, &outcome)?);
+            Ok((Answer { outcome, signature }, self.salt(*id)))
+        };
+        question.inputs.iter().map(reveal).collect()
     }
 }

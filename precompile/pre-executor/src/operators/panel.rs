@@ -1,27 +1,18 @@
-//! The panel: asks all operators, decides by the model's rule, keeps the certificates.
+//! The panel: asks its operators, decides by the model's rule, keeps certificates and evidence.
 
-use super::{
-    Operator,
-    seat::{Answer, Seat, Task},
-};
+use super::{Operator, Question, rounds::Round, seat::Seat};
 use crate::{
     Compute, Unavailable,
-    agreement::{Agreed, Evidence, RawAnswer, SignedStatement, agree, choose, contradiction, equivocation, within},
+    agreement::{Agreed, Evidence},
     schedule::Prior,
+    store::Certified,
 };
-use alloy_primitives::{Address, Bytes, I256, U256, map::B256Map};
-use alloy_sol_types::SolValue;
-use foreblock_precompile::{
-    Certificate, Committee, ModelId, Outcome, Request, RequestId, StatementDomain,
-    abi::{DType, Tensor},
-};
-use parking_lot::Mutex;
+use alloy_primitives::{B256, Bytes, keccak256, map::B256Map};
+use foreblock_precompile::{Committee, ModelId, Outcome, RequestId, StatementDomain};
+use parking_lot::{Mutex, RwLock};
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc,
-        mpsc::{Receiver, channel},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -34,12 +25,16 @@ pub enum Rule {
     Tolerance(Vec<f64>),
 }
 
-/// Limits of a panel.
+/// Limits and habits of a panel.
 #[derive(Clone, Copy, Debug)]
 pub struct PanelConfig {
-    /// Longest wait for a quorum's answers, and again for its signatures.
+    /// Longest wait for a certificate.
     pub patience: Duration,
-    /// Certificates kept; the oldest leave first.
+    /// Ask a quorum first, and the others once it is later than 95 % of answers were.
+    pub hedge: bool,
+    /// Commit before reveal, for operators that are paid per answer.
+    pub commit_first: bool,
+    /// Certificates kept until they are in the store; the oldest leave first.
     pub certificates_max: usize,
     /// Pieces of evidence kept.
     pub evidence_max: usize,
@@ -47,7 +42,31 @@ pub struct PanelConfig {
 
 impl Default for PanelConfig {
     fn default() -> Self {
-        Self { patience: Duration::from_secs(30), certificates_max: 65_536, evidence_max: 1_024 }
+        Self {
+            patience: Duration::from_secs(30),
+            hedge: false,
+            commit_first: false,
+            certificates_max: 65_536,
+            evidence_max: 1_024,
+        }
+    }
+}
+
+/// Evidence, with what `OperatorRegistry` wants to know beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The request's model.
+    pub model: ModelId,
+    /// keccak256 of its input.
+    pub input_hash: B256,
+    /// What was signed.
+    pub evidence: Evidence,
+}
+
+impl Found {
+    /// Calldata of the transaction to `OperatorRegistry`.
+    pub fn calldata(&self) -> Bytes {
+        self.evidence.calldata(self.model, self.input_hash)
     }
 }
 
@@ -58,10 +77,10 @@ type Priors = Arc<dyn Fn(ModelId) -> Option<Prior> + Send + Sync>;
 
 /// Operators that decide together.
 pub struct Panel {
-    config: PanelConfig,
-    domain: StatementDomain,
-    committee: Committee,
-    seats: Vec<Seat>,
+    pub(super) config: PanelConfig,
+    pub(super) domain: StatementDomain,
+    pub(super) seats: Vec<Seat>,
+    committee: RwLock<Committee>,
     rules: Rules,
     priors: Priors,
     kept: Mutex<Kept>,
@@ -69,13 +88,21 @@ pub struct Panel {
 
 #[derive(Default)]
 struct Kept {
-    certificates: B256Map<Certificate>,
+    certified: B256Map<Certified>,
     order: VecDeque<RequestId>,
-    evidence: VecDeque<Evidence>,
+    evidence: VecDeque<Found>,
+    latencies: VecDeque<Duration>,
+    turn: usize,
 }
 
+/// Answers whose times are remembered.
+const LATENCIES_MAX: usize = 128;
+/// Before this many were heard, a hedge comes after [`FIRST_HEDGE`].
+const LATENCIES_MIN: usize = 16;
+const FIRST_HEDGE: Duration = Duration::from_millis(100);
+
 impl Panel {
-    /// A panel of these operators, each with a thread of its own.
+    /// A panel of these operators, each with a thread of its own. Its committee is these, until it is told otherwise.
     pub fn new(
         config: PanelConfig,
         domain: StatementDomain,
@@ -84,14 +111,24 @@ impl Panel {
         priors: impl Fn(ModelId) -> Option<Prior> + Send + Sync + 'static,
     ) -> Self {
         let seats: Vec<_> = operators.into_iter().map(Seat::new).collect();
-        let committee = Committee::new(seats.iter().map(|seat| seat.operator.address()));
+        let committee = RwLock::new(Committee::new(seats.iter().map(|seat| seat.operator.address())));
         let (rules, priors): (Rules, Priors) = (Arc::new(rules), Arc::new(priors));
-        Self { config, domain, committee, seats, rules, priors, kept: Mutex::default() }
+        Self { config, domain, seats, committee, rules, priors, kept: Mutex::default() }
     }
 
     /// Who decides.
-    pub fn committee(&self) -> &Committee {
-        &self.committee
+    pub fn committee(&self) -> Committee {
+        self.committee.read().clone()
+    }
+
+    /// The operators of the chain's present state decide from now on, whether they have a seat here or not.
+    pub fn set_committee(&self, committee: Committee) {
+        *self.committee.write() = committee;
+    }
+
+    /// Who sits here.
+    pub fn seated(&self) -> Committee {
+        Committee::new(self.seats.iter().map(|seat| seat.operator.address()))
     }
 
     /// Where its statements count.
@@ -99,191 +136,97 @@ impl Panel {
         &self.domain
     }
 
-    /// What vouches for an outcome that this panel returned.
-    pub fn certificate(&self, id: RequestId) -> Option<Certificate> {
-        self.kept.lock().certificates.get(&id).cloned()
-    }
-
     /// What operators have signed against themselves, newest last.
-    pub fn evidence(&self) -> Vec<Evidence> {
+    pub fn evidence(&self) -> Vec<Found> {
         self.kept.lock().evidence.iter().cloned().collect()
     }
 
-    fn ask_all(&self, model: ModelId, inputs: &Arc<Vec<(RequestId, Bytes)>>, sign: bool) -> Receiver<Answer> {
-        let (to, answers) = channel();
-        for seat in &self.seats {
-            seat.ask(Task::Answer { model, inputs: inputs.clone(), sign, to: to.clone() });
-        }
-        answers
-    }
-
-    fn decide_exact(&self, model: ModelId, inputs: &Arc<Vec<(RequestId, Bytes)>>) -> Vec<Option<Agreed>> {
-        let answers = self.ask_all(model, inputs, true);
-        let mut statements: Vec<Vec<SignedStatement>> = vec![Vec::new(); inputs.len()];
-        let mut agreed: Vec<Option<Agreed>> = vec![None; inputs.len()];
-        let end = Instant::now() + self.config.patience;
-        while agreed.iter().any(Option::is_none) {
-            let Ok(answer) = answers.recv_timeout(end.saturating_duration_since(Instant::now())) else { break };
-            for (index, outcome) in answer.outcomes.into_iter().enumerate().take(inputs.len()) {
-                let Ok((_, Some(statement))) = outcome else { continue };
-                statements[index].push(statement);
-                if agreed[index].is_none() {
-                    let said = statements[index].iter().map(|statement| (&statement.outcome, statement.signature));
-                    agreed[index] = agree(inputs[index].0, &self.domain, &self.committee, said);
-                }
+    pub(super) fn keep_evidence(&self, model: ModelId, input: &Bytes, evidence: impl IntoIterator<Item = Evidence>) {
+        let mut kept = self.kept.lock();
+        for evidence in evidence {
+            let found = Found { model, input_hash: keccak256(input), evidence };
+            if !kept.evidence.contains(&found) {
+                kept.evidence.push_back(found);
             }
         }
-        for (statements, agreed) in statements.iter().zip(&agreed) {
-            self.keep_evidence(statements, agreed.as_ref());
-        }
-        agreed
-    }
-
-    fn keep_evidence(&self, statements: &[SignedStatement], agreed: Option<&Agreed>) {
-        let twice = statements.iter().enumerate().flat_map(|(index, one)| {
-            statements[index + 1..].iter().filter_map(move |other| equivocation(&self.domain, one, other))
-        });
-        let against = agreed.into_iter().flat_map(|agreed| {
-            statements.iter().filter_map(|said| contradiction(&self.domain, &self.committee, said, agreed))
-        });
-        let mut kept = self.kept.lock();
-        kept.evidence.extend(twice.chain(against));
         while kept.evidence.len() > self.config.evidence_max {
             kept.evidence.pop_front();
         }
     }
 
-    fn decide_tolerance(
-        &self,
-        model: ModelId,
-        inputs: &Arc<Vec<(RequestId, Bytes)>>,
-        tolerances: &[f64],
-    ) -> Vec<Option<Agreed>> {
-        let answers = self.ask_all(model, inputs, false);
-        let mut said: Vec<Vec<(Address, Outcome)>> = vec![Vec::new(); inputs.len()];
-        let mut chosen: Vec<Option<Outcome>> = vec![None; inputs.len()];
-        let end = Instant::now() + self.config.patience;
-        while chosen.iter().any(Option::is_none) {
-            let Ok(answer) = answers.recv_timeout(end.saturating_duration_since(Instant::now())) else { break };
-            for (index, outcome) in answer.outcomes.into_iter().enumerate().take(inputs.len()) {
-                let Ok((outcome, _)) = outcome else { continue };
-                said[index].push((answer.operator, outcome));
-                if chosen[index].is_none() {
-                    chosen[index] = choose_outcome(&said[index], tolerances, self.committee.quorum());
-                }
-            }
-        }
-        self.endorse(inputs, &said, &chosen, tolerances)
-    }
-
-    /// The second step: those whose own answer lies within the tolerance of the chosen one sign it.
-    fn endorse(
-        &self,
-        inputs: &[(RequestId, Bytes)],
-        said: &[Vec<(Address, Outcome)>],
-        chosen: &[Option<Outcome>],
-        tolerances: &[f64],
-    ) -> Vec<Option<Agreed>> {
-        let (to, statements) = channel();
-        for (index, outcome) in chosen.iter().enumerate() {
-            let Some(outcome) = outcome else { continue };
-            for (operator, own) in &said[index] {
-                let Some(seat) = self.seats.iter().find(|seat| seat.operator.address() == *operator) else { continue };
-                if stands_for(own, outcome, tolerances) {
-                    let id = inputs[index].0;
-                    seat.ask(Task::Endorse { index, id, outcome: outcome.clone(), to: to.clone() });
-                }
-            }
-        }
-        drop(to);
-        let mut signed: Vec<Vec<SignedStatement>> = vec![Vec::new(); inputs.len()];
-        let mut agreed: Vec<Option<Agreed>> = vec![None; inputs.len()];
-        let end = Instant::now() + self.config.patience;
-        while chosen.iter().zip(&agreed).any(|(chosen, agreed)| chosen.is_some() && agreed.is_none()) {
-            let Ok((index, statement)) = statements.recv_timeout(end.saturating_duration_since(Instant::now())) else {
-                break;
-            };
-            signed[index].push(statement);
-            let said = signed[index].iter().map(|statement| (&statement.outcome, statement.signature));
-            agreed[index] = agree(inputs[index].0, &self.domain, &self.committee, said);
-        }
-        agreed
-    }
-
-    fn keep(&self, id: RequestId, certificate: Certificate) {
+    fn keep(&self, agreed: &Agreed) {
+        let Agreed { id, outcome, certificate, signers } = agreed.clone();
         let mut kept = self.kept.lock();
-        if kept.certificates.insert(id, certificate).is_none() {
+        if kept.certified.insert(id, Certified { outcome, certificate, signers }).is_none() {
             kept.order.push_back(id);
         }
         while kept.order.len() > self.config.certificates_max {
-            if let Some(oldest) = kept.order.pop_front() {
-                kept.certificates.remove(&oldest);
-            }
+            kept.order.pop_front().map(|oldest| kept.certified.remove(&oldest));
         }
+    }
+
+    /// Where the next question begins, so that with hedging all operators have work.
+    pub(super) fn turn(&self) -> usize {
+        let mut kept = self.kept.lock();
+        kept.turn = kept.turn.wrapping_add(1);
+        kept.turn
+    }
+
+    pub(super) fn note_latency(&self, time: Duration) {
+        let mut kept = self.kept.lock();
+        kept.latencies.push_back(time);
+        if kept.latencies.len() > LATENCIES_MAX {
+            kept.latencies.pop_front();
+        }
+    }
+
+    /// The time in which 95 % of answers came.
+    pub(super) fn hedge_after(&self) -> Duration {
+        let mut times: Vec<Duration> = self.kept.lock().latencies.iter().copied().collect();
+        if times.len() < LATENCIES_MIN {
+            return FIRST_HEDGE;
+        }
+        times.sort_unstable();
+        times[times.len() * 95 / 100]
     }
 }
 
 impl Compute for Panel {
     fn run(&self, model: ModelId, inputs: &[Bytes]) -> Vec<Result<Outcome, Unavailable>> {
-        let Some(rule) = (self.rules)(model) else {
-            return vec![Err(Unavailable(format!("no operator serves model {model}"))); inputs.len()];
+        let tolerances = match (self.rules)(model) {
+            Some(Rule::Exact) => Vec::new(),
+            Some(Rule::Tolerance(tolerances)) => tolerances,
+            None => return vec![Err(Unavailable(format!("no operator serves model {model}"))); inputs.len()],
         };
-        let asked: Arc<Vec<(RequestId, Bytes)>> =
-            Arc::new(inputs.iter().map(|input| (Request::new(model, input.clone()).id, input.clone())).collect());
-        let decided = match rule {
-            Rule::Exact => self.decide_exact(model, &asked),
-            Rule::Tolerance(tolerances) => self.decide_tolerance(model, &asked, &tolerances),
-        };
+        let started = Instant::now();
+        let (question, wanted) = Question::new(model, inputs, &tolerances, self.config.patience);
+        let committee = self.committee();
+        let round = Round::new(self, &committee, Arc::new(question));
+        let decided = round.decide();
+        // Whoever still computes need not.
+        drop(wanted);
+        tracing::debug!(%model, inputs = inputs.len(), elapsed = ?started.elapsed(), "decided");
         let outcome = |(agreed, (id, _)): (Option<Agreed>, &(RequestId, Bytes))| {
-            let quorum = self.committee.quorum();
-            let missing =
-                || Unavailable(format!("no {quorum} of {} operators agree on request {id}", self.seats.len()));
-            let Agreed { outcome, certificate } = agreed.ok_or_else(missing)?;
-            self.keep(*id, certificate);
-            Ok(outcome)
+            let (quorum, operators, seats) = (committee.quorum(), committee.operators().len(), self.seats.len());
+            let missing = || {
+                let here =
+                    if seats == operators { String::new() } else { format!(" ({seats} are asked by this node)") };
+                Unavailable(format!("no {quorum} of {operators} operators agree on request {id}{here}"))
+            };
+            let agreed = agreed.ok_or_else(missing)?;
+            self.keep(&agreed);
+            Ok(agreed.outcome)
         };
-        decided.into_iter().zip(asked.iter()).map(outcome).collect()
+        decided.into_iter().zip(round.inputs()).map(outcome).collect()
     }
 
     fn prior(&self, model: ModelId) -> Option<Prior> {
         (self.priors)(model)
     }
-}
 
-/// The outcome of a tolerance model that a quorum can stand for: the medoid of close outputs, or a failure that a quorum
-/// names in the same words.
-fn choose_outcome(said: &[(Address, Outcome)], tolerances: &[f64], quorum: usize) -> Option<Outcome> {
-    let same = |outcome: &Outcome| said.iter().filter(|(_, other)| other == outcome).count();
-    if let Some((_, failure)) = said.iter().find(|(_, own)| matches!(own, Outcome::Failed(_)) && same(own) >= quorum) {
-        return Some(failure.clone());
+    fn certified(&self, id: RequestId, outcome: Outcome) -> Certified {
+        let kept = self.kept.lock().certified.get(&id).filter(|kept| kept.outcome == outcome).cloned();
+        // Only an outcome that was pushed out by 65,536 newer ones has none any more: then it does not count.
+        kept.unwrap_or_else(|| outcome.into())
     }
-    let outputs: Vec<_> = said.iter().filter_map(|(who, own)| Some((raw(*who, own)?, own))).collect();
-    let answers: Vec<RawAnswer> = outputs.iter().map(|(raw, _)| raw.clone()).collect();
-    let choice = choose(&answers, tolerances, quorum)?;
-    Some(outputs[choice.medoid].1.clone())
-}
-
-fn stands_for(own: &Outcome, chosen: &Outcome, tolerances: &[f64]) -> bool {
-    match (raw(Address::ZERO, own), raw(Address::ZERO, chosen)) {
-        (Some(own), Some(chosen)) => within(&own, &chosen, tolerances),
-        _ => own == chosen,
-    }
-}
-
-/// An output's numbers, each tensor in units of its own dtype (1e-18 for WAD, which is how tolerances are stated). Text is no
-/// number to be close to, so that a tolerance model that writes text never agrees.
-fn raw(operator: Address, outcome: &Outcome) -> Option<RawAnswer> {
-    let Outcome::Output(output) = outcome else { return None };
-    let tensors = Vec::<Tensor>::abi_decode(output).ok()?;
-    let numbers = |tensor: &Tensor| {
-        let wide = matches!(tensor.dtype, DType::Wad | DType::Int);
-        wide.then(|| tensor.data.chunks_exact(32).map(|word| number(U256::from_be_slice(word))).collect())
-    };
-    Some(RawAnswer { operator, outputs: tensors.iter().map(numbers).collect::<Option<_>>()? })
-}
-
-fn number(word: U256) -> f64 {
-    let (sign, magnitude) = I256::from_raw(word).into_sign_and_abs();
-    let magnitude = f64::from(magnitude);
-    if sign.is_negative() { -magnitude } else { magnitude }
 }

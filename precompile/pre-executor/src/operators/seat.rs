@@ -1,13 +1,11 @@
 //! An operator's place in the panel: a thread of its own and a bounded queue, so that a slow operator holds up nobody.
 
-use super::Operator;
-use crate::{Unavailable, agreement::SignedStatement};
-use alloy_primitives::{Address, Bytes};
-use foreblock_precompile::{ModelId, Outcome, RequestId};
+use super::{Operator, Question};
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        mpsc::{Sender, SyncSender, TrySendError, sync_channel},
+        mpsc::{SyncSender, sync_channel},
     },
     thread,
 };
@@ -15,19 +13,7 @@ use std::{
 /// Questions that may wait for one operator. Beyond, it is skipped: it is too slow to help.
 const QUEUE_MAX: usize = 64;
 
-/// What the panel wants of an operator.
-pub(super) enum Task {
-    /// Compute and, for an exact model, sign.
-    Answer { model: ModelId, inputs: Arc<Vec<(RequestId, Bytes)>>, sign: bool, to: Sender<Answer> },
-    /// Sign what was chosen.
-    Endorse { index: usize, id: RequestId, outcome: Outcome, to: Sender<(usize, SignedStatement)> },
-}
-
-/// One operator's answer to all inputs of a question.
-pub(super) struct Answer {
-    pub(super) operator: Address,
-    pub(super) outcomes: Vec<Result<(Outcome, Option<SignedStatement>), Unavailable>>,
-}
+type Task = Box<dyn FnOnce(&dyn Operator) + Send>;
 
 pub(super) struct Seat {
     pub(super) operator: Arc<dyn Operator>,
@@ -39,37 +25,21 @@ impl Seat {
         let (queue, tasks) = sync_channel::<Task>(QUEUE_MAX);
         let member = operator.clone();
         // Ends when the panel, which holds the sender, is dropped.
-        thread::spawn(move || tasks.iter().for_each(|task| work(&*member, task)));
+        thread::spawn(move || tasks.iter().for_each(|task| task(&*member)));
         Self { operator, queue }
     }
 
-    /// Whether the operator will get to it.
-    pub(super) fn ask(&self, task: Task) -> bool {
-        !matches!(self.queue.try_send(task), Err(TrySendError::Full(_) | TrySendError::Disconnected(_)))
-    }
-}
-
-fn work(operator: &dyn Operator, task: Task) {
-    let statement = |id: RequestId, outcome: &Outcome| {
-        let signature = operator.sign(id, outcome)?;
-        Ok(SignedStatement { id, outcome: outcome.clone(), signature })
-    };
-    // Whoever asked may have what it needs already, and be gone: a failed send means that nobody waits.
-    match task {
-        Task::Answer { model, inputs, sign, to } => {
-            let only: Vec<Bytes> = inputs.iter().map(|(_, input)| input.clone()).collect();
-            let outcomes = operator.compute(model, &only);
-            let signed = outcomes.into_iter().zip(inputs.iter()).map(|(outcome, (id, _))| {
-                let outcome = outcome?;
-                let signed = if sign { Some(statement(*id, &outcome)?) } else { None };
-                Ok((outcome, signed))
-            });
-            let _ = to.send(Answer { operator: operator.address(), outcomes: signed.collect() });
-        }
-        Task::Endorse { index, id, outcome, to } => {
-            if let Ok(statement) = statement(id, &outcome) {
-                let _ = to.send((index, statement));
+    /// Has the operator do this when it gets to it, unless nobody waits for it by then. A panic of its engine is its own
+    /// trouble: the panel hears nothing.
+    pub(super) fn ask(&self, question: &Arc<Question>, work: impl FnOnce(&dyn Operator, &Question) + Send + 'static) {
+        let question = question.clone();
+        let task: Task = Box::new(move |operator| {
+            if !question.is_cancelled() {
+                let _ = catch_unwind(AssertUnwindSafe(|| work(operator, &question)));
             }
+        });
+        if self.queue.try_send(task).is_err() {
+            tracing::debug!(operator = %self.operator.address(), "skipped: too many questions wait for it");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The part of the store that survives: a redb database with the outcomes and the order in which they came.
 
-use super::{StoreError, StoreLimits};
-use alloy_primitives::Bytes;
-use foreblock_precompile::{Failure, FailureCode, Outcome, RequestId};
+use super::{Certified, StoreError, StoreLimits};
+use alloy_primitives::{Address, Bytes, Signature};
+use foreblock_precompile::{Certificate, Committee, Failure, FailureCode, Outcome, RequestId};
 use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition};
 use std::path::Path;
@@ -11,9 +11,9 @@ type OutcomesTable<'a> = Table<'a, [u8; 32], (u64, &'static [u8])>;
 type OrderTable<'a> = Table<'a, u64, ([u8; 32], u64)>;
 
 /// Request id to its number and encoded outcome.
-const OUTCOMES: TableDefinition<'_, [u8; 32], (u64, &[u8])> = TableDefinition::new("outcomes/v1");
+const OUTCOMES: TableDefinition<'_, [u8; 32], (u64, &[u8])> = TableDefinition::new("outcomes/v2");
 /// Number, in order of arrival, to request id and encoded size in bytes.
-const ORDER: TableDefinition<'_, u64, ([u8; 32], u64)> = TableDefinition::new("order/v1");
+const ORDER: TableDefinition<'_, u64, ([u8; 32], u64)> = TableDefinition::new("order/v2");
 /// Memory that the database may use as its cache.
 const CACHE_BYTES: usize = 16 << 20;
 
@@ -43,7 +43,7 @@ impl Disk {
         Ok(Self { database, limits, count: Mutex::new(counted) })
     }
 
-    pub(super) fn get(&self, id: RequestId) -> Result<Option<Outcome>, StoreError> {
+    pub(super) fn get(&self, id: RequestId) -> Result<Option<Certified>, StoreError> {
         let read = || -> Result<Option<Vec<u8>>, redb::Error> {
             let table = self.database.begin_read()?.open_table(OUTCOMES)?;
             Ok(table.get(id.0)?.map(|entry| entry.value().1.to_vec()))
@@ -54,20 +54,40 @@ impl Disk {
     }
 
     /// One transaction for all: when it returns they are on disk.
-    pub(super) fn put(&self, outcomes: &[(RequestId, Outcome)]) -> Result<(), StoreError> {
+    pub(super) fn put(
+        &self,
+        outcomes: &[(RequestId, Certified)],
+        committee: Option<&Committee>,
+    ) -> Result<(), StoreError> {
         let mut count = self.count.lock();
-        *count = self.try_put(outcomes, *count).map_err(|error| StoreError::Disk(error.to_string()))?;
+        *count = self.try_put(outcomes, committee, *count).map_err(|error| StoreError::Disk(error.to_string()))?;
         Ok(())
     }
 
-    fn try_put(&self, outcomes: &[(RequestId, Outcome)], mut count: Count) -> Result<Count, redb::Error> {
+    fn try_put(
+        &self,
+        outcomes: &[(RequestId, Certified)],
+        committee: Option<&Committee>,
+        mut count: Count,
+    ) -> Result<Count, redb::Error> {
         let write = self.database.begin_write()?;
         {
             let mut table = write.open_table(OUTCOMES)?;
             let mut order = write.open_table(ORDER)?;
             for (id, outcome) in outcomes {
-                if table.get(id.0)?.is_some() {
-                    continue;
+                let present = table.get(id.0)?.map(|entry| {
+                    let (number, encoded) = entry.value();
+                    (number, encoded.len() as u64, decode(encoded).is_some_and(|present| present.counts(committee)))
+                });
+                match present {
+                    Some((_, _, true)) => continue,
+                    // It counts no more: its number goes, too, so that it is as new as what replaces it.
+                    Some((number, size, false)) => {
+                        order.remove(number)?;
+                        count.entries -= 1;
+                        count.bytes -= size;
+                    }
+                    None => {}
                 }
                 let encoded = encode(outcome);
                 table.insert(id.0, (count.next, encoded.as_slice()))?;
@@ -122,17 +142,44 @@ fn count(database: &Database) -> Result<Count, redb::Error> {
     Ok(count)
 }
 
-/// `0x00 ‖ output`, or `0x01 ‖ uint16 code ‖ reason`.
-fn encode(outcome: &Outcome) -> Vec<u8> {
-    match outcome {
-        Outcome::Output(output) => [&[0], output.as_ref()].concat(),
+const SIGNATURE_BYTES: usize = 65;
+const ADDRESS_BYTES: usize = 20;
+
+/// `uint8 signers ‖ (signature ‖ signer) for each ‖ outcome`, where the outcome is `0x00 ‖ output`, or
+/// `0x01 ‖ uint16 code ‖ reason`.
+fn encode(certified: &Certified) -> Vec<u8> {
+    let mut out = vec![certified.signers.len() as u8];
+    for (signature, signer) in certified.certificate.signatures.iter().zip(&certified.signers) {
+        out.extend(signature.as_bytes());
+        out.extend(signer);
+    }
+    match &certified.outcome {
+        Outcome::Output(output) => {
+            out.push(0);
+            out.extend(output);
+        }
         Outcome::Failed(Failure { code, reason }) => {
-            [&[1], &(*code as u16).to_be_bytes()[..], reason.as_bytes()].concat()
+            out.push(1);
+            out.extend((*code as u16).to_be_bytes());
+            out.extend(reason.as_bytes());
         }
     }
+    out
 }
 
-fn decode(encoded: &[u8]) -> Option<Outcome> {
+fn decode(encoded: &[u8]) -> Option<Certified> {
+    let (count, rest) = encoded.split_first()?;
+    let (signed, outcome) = rest.split_at_checked(usize::from(*count) * (SIGNATURE_BYTES + ADDRESS_BYTES))?;
+    let (mut signatures, mut signers) = (Vec::new(), Vec::new());
+    for one in signed.chunks_exact(SIGNATURE_BYTES + ADDRESS_BYTES) {
+        let (signature, signer) = one.split_at(SIGNATURE_BYTES);
+        signatures.push(Signature::from_raw(signature).ok()?);
+        signers.push(Address::from_slice(signer));
+    }
+    Some(Certified { outcome: decode_outcome(outcome)?, certificate: Certificate { signatures }, signers })
+}
+
+fn decode_outcome(encoded: &[u8]) -> Option<Outcome> {
     match encoded.split_first()? {
         (0, output) => Some(Outcome::Output(Bytes::copy_from_slice(output))),
         (1, rest) => {

@@ -1,14 +1,17 @@
 //! The part of the store that lookups hit: first in, first out.
 
-use super::StoreLimits;
-use foreblock_precompile::{Outcome, RequestId};
+use super::{Certified, StoreLimits};
+use alloy_primitives::Address;
+use foreblock_precompile::{Committee, Outcome, RequestId};
 use std::collections::{HashMap, VecDeque};
 
-/// Bytes that an outcome occupies: its content and a flat charge for the bookkeeping.
-pub(super) fn size_bytes(outcome: &Outcome) -> usize {
+/// Bytes that an outcome occupies: its content, who vouches for it, and a flat charge for the bookkeeping.
+pub(super) fn size_bytes(certified: &Certified) -> usize {
     const OVERHEAD: usize = 128;
+    const SIGNATURE: usize = 65 + size_of::<Address>();
     OVERHEAD
-        + match outcome {
+        + certified.signers.len() * SIGNATURE
+        + match &certified.outcome {
             Outcome::Output(output) => output.len(),
             Outcome::Failed(failure) => failure.reason.len(),
         }
@@ -16,7 +19,7 @@ pub(super) fn size_bytes(outcome: &Outcome) -> usize {
 
 #[derive(Debug)]
 pub(super) struct Memory {
-    outcomes: HashMap<RequestId, Outcome>,
+    outcomes: HashMap<RequestId, Certified>,
     order: VecDeque<RequestId>,
     bytes: usize,
     limits: StoreLimits,
@@ -27,13 +30,21 @@ impl Memory {
         Self { outcomes: HashMap::new(), order: VecDeque::new(), bytes: 0, limits }
     }
 
-    pub(super) fn get(&self, id: RequestId) -> Option<Outcome> {
-        self.outcomes.get(&id).cloned()
+    pub(super) fn get(&self, id: RequestId) -> Option<&Certified> {
+        self.outcomes.get(&id)
     }
 
-    pub(super) fn insert(&mut self, id: RequestId, outcome: Outcome) {
-        let size = size_bytes(&outcome);
-        if self.outcomes.contains_key(&id) || size > self.limits.memory_bytes_max {
+    /// Adds an outcome. The first of a request stays as long as it counts.
+    pub(super) fn insert(&mut self, id: RequestId, certified: Certified, committee: Option<&Committee>) {
+        let size = size_bytes(&certified);
+        if size > self.limits.memory_bytes_max {
+            return;
+        }
+        if let Some(present) = self.outcomes.get_mut(&id) {
+            if !present.counts(committee) {
+                self.bytes = self.bytes - size_bytes(present) + size;
+                *present = certified;
+            }
             return;
         }
         let full = |memory: &Self| {
@@ -44,7 +55,7 @@ impl Memory {
             let Some(gone) = self.order.pop_front().and_then(|first| self.outcomes.remove(&first)) else { break };
             self.bytes -= size_bytes(&gone);
         }
-        self.outcomes.insert(id, outcome);
+        self.outcomes.insert(id, certified);
         self.order.push_back(id);
         self.bytes += size;
     }
