@@ -14,7 +14,8 @@ use alloy_evm::{
 use alloy_hardforks::EthereumHardforks;
 use alloy_primitives::{B256, Bytes};
 use foreblock_precompile::{
-    Certificate, ForeblockEvmFactory, InferenceList, MODEL_REGISTRY_ADDRESS, REQUEST_TYPE, Request, RequestId, Used, price,
+    Certificate, ForeblockEvmFactory, InferenceList, MODEL_REGISTRY_ADDRESS, REQUEST_TYPE, Request, RequestId, Used,
+    price,
 };
 use revm::database::{State, states::bundle_state::BundleRetention};
 use std::{fmt, sync::Arc};

@@ -154,6 +154,7 @@ impl Producer {
 /// A block from its RLP, all of it.
 pub(super) fn decode_block(raw: &[u8]) -> Result<Block<TxEnvelope>, String> {
     let mut rest = raw;
-    let block = Block::<TxEnvelope>::decode(&mut rest).map_err(|error| format!("the block does not decode: {error}"))?;
+    let block =
+        Block::<TxEnvelope>::decode(&mut rest).map_err(|error| format!("the block does not decode: {error}"))?;
     if rest.is_empty() { Ok(block) } else { Err("bytes follow the block".to_owned()) }
 }

@@ -21,7 +21,9 @@ use std::{fmt::Display, sync::Arc};
 #[derive(Debug, thiserror::Error)]
 pub enum Invalid {
     /// It goes on from another block.
-    #[error("it builds on {found}, but the last verified block is {expected}: the producer went back, or this is another chain")]
+    #[error(
+        "it builds on {found}, but the last verified block is {expected}: the producer went back, or this is another chain"
+    )]
     Parent {
         /// The verified head.
         expected: B256,
@@ -29,7 +31,9 @@ pub enum Invalid {
         found: B256,
     },
     /// A signature from which no sender can be recovered.
-    #[error("transaction {0} has no valid signature: impersonated accounts (anvil_impersonateAccount) cannot be followed")]
+    #[error(
+        "transaction {0} has no valid signature: impersonated accounts (anvil_impersonateAccount) cannot be followed"
+    )]
     Sender(B256),
     /// The requests are not those of the header.
     #[error("the EIP-7685 requests hash to {actual}, but the header says {committed}")]
@@ -43,7 +47,9 @@ pub enum Invalid {
     #[error("the header's request of type 0x0f is not one hash of 32 bytes")]
     Commitment,
     /// Nobody may vouch.
-    #[error("OperatorRegistry has no operators in the parent's state, so nobody can vouch for the block's {0} outcomes")]
+    #[error(
+        "OperatorRegistry has no operators in the parent's state, so nobody can vouch for the block's {0} outcomes"
+    )]
     NoOperators(usize),
     /// The list.
     #[error(transparent)]
@@ -123,7 +129,8 @@ impl<'a> Verifier<'a> {
 
     /// The list, if it is the one that the header commits to.
     fn list(&self, header: &Header, fetched: &Fetched) -> Result<InferenceList, Invalid> {
-        let list = if fetched.list.is_empty() { InferenceList::default() } else { InferenceList::decode(&fetched.list)? };
+        let list =
+            if fetched.list.is_empty() { InferenceList::default() } else { InferenceList::decode(&fetched.list)? };
         // Before Prague the list stands beside the block, and no header commits to it.
         if let Some(committed) = header.requests_hash {
             list.verify_commitment(commitment(committed, &fetched.requests)?)?;

@@ -124,7 +124,9 @@ impl Inference {
         if committee.operators().is_empty() {
             committee = panel.seated();
             if !self.warned.swap(true, Relaxed) {
-                tracing::warn!("OperatorRegistry has no operators in this state: blocks with inferences cannot be verified");
+                tracing::warn!(
+                    "OperatorRegistry has no operators in this state: blocks with inferences cannot be verified"
+                );
             }
         }
         if committee != panel.committee() {

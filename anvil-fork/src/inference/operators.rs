@@ -25,7 +25,9 @@ pub struct OperatorsConfig {
 
 /// An operator that is not there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no operator {given}: this node runs {count}, numbered from 1; start it with --operators to have more")]
+#[error(
+    "there is no operator {given}: this node runs {count}, numbered from 1; start it with --operators to have more"
+)]
 pub struct NoOperator {
     given: String,
     count: usize,
@@ -141,9 +143,7 @@ fn rule(catalog: &Catalog, model: ModelId) -> Option<Rule> {
     let manifest = catalog.get(model).ok()?.manifest;
     Some(match manifest.profile() {
         Profile::ExactF32 | Profile::ExactI8 => Rule::Exact,
-        Profile::Tolerance => {
-            Rule::Tolerance(manifest.fields().tolerances.iter().map(|eps| f64::from(*eps)).collect())
-        }
+        Profile::Tolerance => Rule::Tolerance(manifest.fields().tolerances.iter().map(|eps| f64::from(*eps)).collect()),
     })
 }
 

@@ -46,11 +46,12 @@ pub(super) async fn set_fault(node: &Arc<Node>, mut args: Args) -> Reply<Value> 
     let operator: Value = args.take("operator")?;
     let operator = operator.as_str().map_or_else(|| operator.to_string(), str::to_owned);
     let text: String = args.optional("faults")?.unwrap_or_default();
-    let faults = text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| {
-        part.parse::<Fault>().map_err(|reason| RpcError::params(format!(
+    let faults =
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| {
+            part.parse::<Fault>().map_err(|reason| RpcError::params(format!(
             "{part:?} is no fault: {reason}; write slow=3s, lie, crash@10, flip=0.01 or silent, separated by commas"
         )))
-    });
+        });
     let faults = faults.collect::<Result<_, _>>()?;
     let operators = node.inference.operators();
     let operators = operators.ok_or_else(|| RpcError::Unsupported("a follower runs no operators".to_owned()))?;
@@ -63,8 +64,7 @@ pub(super) async fn list(node: &Arc<Node>, mut args: Args) -> Reply<Value> {
     let block = at::mined(node, args.optional("block")?)?;
     let list = block.inference_list().map_err(|error| RpcError::Internal(error.to_string()))?;
     let entry = |(used, entry): (&Used, &ListEntry)| {
-        let signatures: Vec<Bytes> =
-            entry.certificate.signatures.iter().map(|one| one.as_bytes().into()).collect();
+        let signatures: Vec<Bytes> = entry.certificate.signatures.iter().map(|one| one.as_bytes().into()).collect();
         let mut json = json!({
             "requestId": entry.id,
             "model": used.model,
