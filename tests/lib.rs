@@ -4,3 +4,4 @@ pub mod bench;
 pub mod forecast;
 pub mod node;
 pub mod tools;
+pub mod upstream;

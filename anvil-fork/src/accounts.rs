@@ -5,6 +5,7 @@ use alloy_signer_local::{
     PrivateKeySigner,
     coins_bip39::{English, Mnemonic},
 };
+use rand::SeedableRng;
 use std::collections::BTreeMap;
 
 /// The mnemonic of every Ethereum devnet.
@@ -21,6 +22,17 @@ pub enum AccountsError {
         "mnemonic or derivation path is invalid: {0}; a mnemonic has 12, 15, 18, 21 or 24 words of the BIP-39 list"
     )]
     Mnemonic(String),
+}
+
+/// A new phrase of so many words.
+pub fn random_phrase(words: usize) -> Result<String, AccountsError> {
+    let drawn = Mnemonic::<English>::new_with_count(&mut rand::rngs::StdRng::from_entropy(), words);
+    drawn.map(|drawn| drawn.to_phrase()).map_err(|error| AccountsError::Mnemonic(error.to_string()))
+}
+
+/// The phrase that anvil makes from a number.
+pub fn seeded_phrase(seed: u64) -> String {
+    Mnemonic::<English>::new(&mut rand::rngs::StdRng::seed_from_u64(seed)).to_phrase()
 }
 
 /// Accounts in the order of their numbers.

@@ -28,7 +28,7 @@ fn write(text: &mut String, config: &Config, node: &Node, addresses: &[SocketAdd
         writeln!(text, "({at}) {key}")?;
     }
     writeln!(text, "\nWallet\n==================")?;
-    writeln!(text, "Mnemonic:          {}", flags.mnemonic)?;
+    writeln!(text, "Mnemonic:          {}", config.mnemonic)?;
     writeln!(text, "Derivation path:   {}", flags.derivation_path)?;
     let head = node.head();
     writeln!(text, "\nChain\n==================")?;
@@ -80,7 +80,7 @@ pub fn json(config: &Config, node: &Node) -> Value {
     json!({
         "available_accounts": keys.iter().map(|(address, _)| address).collect::<Vec<_>>(),
         "private_keys": keys.iter().map(|(_, key)| key).collect::<Vec<_>>(),
-        "wallet": { "derivation_path": flags.derivation_path, "mnemonic": flags.mnemonic },
+        "wallet": { "derivation_path": flags.derivation_path, "mnemonic": config.mnemonic },
         "base_fee": head.header.base_fee_per_gas.unwrap_or(0).to_string(),
         "gas_limit": head.header.gas_limit.to_string(),
         "gas_price": node.settings().min_gas_price_wei.to_string(),

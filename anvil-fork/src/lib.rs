@@ -7,6 +7,7 @@ pub mod banner;
 pub mod chain;
 pub mod cli;
 pub mod follow;
+pub mod fork;
 pub mod inference;
 pub mod miner;
 pub mod node;

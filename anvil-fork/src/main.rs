@@ -1,8 +1,8 @@
 //! `foreblock`: flags become a configuration, which makes a node; see `cli`.
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use foreblock::cli::{Command, Config, Flags, NodeFlags, doctor, model, run_follower, run_node, setup};
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -30,6 +30,10 @@ fn run(flags: Flags) -> anyhow::Result<()> {
             log(&node);
             return run_follower(Config::new(*node)?, &url, checkpoint);
         }
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(shell, &mut Flags::command(), "foreblock", &mut std::io::stdout());
+            return Ok(());
+        }
         Some(Command::Worker) => unreachable!("a worker is started before this"),
     };
     log(&node);
@@ -44,5 +48,11 @@ fn log(flags: &NodeFlags) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).init();
+    let colour = match flags.color.as_str() {
+        "always" => true,
+        "never" => false,
+        _ => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+    };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(colour);
+    if flags.json { lines.json().init() } else { lines.init() }
 }

@@ -4,6 +4,7 @@
 use crate::{
     accounts::Accounts,
     chain::{Block, BlockPlan, Clock, Ledger, Snapshot, Spec, View},
+    fork::ForkOptions,
     inference::Inference,
     miner::Mining,
     pool::{Order, Pool, Pooled},
@@ -28,6 +29,10 @@ pub struct NodeConfig {
     pub no_block_gas_limit: bool,
     /// EIP-7825's limit on the gas of one transaction.
     pub tx_gas_limit: bool,
+    /// Whether who cannot pay is refused at once.
+    pub balance_checks: bool,
+    /// Most memory of one execution, bytes.
+    pub memory_max: Option<u64>,
     /// Tip suggested to wallets, wei.
     pub suggested_tip_wei: u128,
     /// How far `safe` and `finalized` lie behind the head.
@@ -36,6 +41,21 @@ pub struct NodeConfig {
     pub producer: Option<String>,
     /// The first block, for `anvil_reset`.
     pub genesis: crate::chain::Genesis,
+    /// What the command line says of forks, for `anvil_reset`.
+    pub fork: ForkConfig,
+}
+
+/// What the command line says of forks.
+#[derive(Clone, Debug, Default)]
+pub struct ForkConfig {
+    /// The fork that the node started with.
+    pub options: Option<ForkOptions>,
+    /// Whether the rules were chosen, and so are those of a public chain, too.
+    pub spec_given: bool,
+    /// Whether the chain's id was chosen, and so is that of the forked chain, too.
+    pub chain_id_given: bool,
+    /// Whether the gas limit was chosen, and so is not the fork block's.
+    pub gas_limit_given: bool,
 }
 
 /// What changes while the node runs.
@@ -103,25 +123,20 @@ pub struct Node {
 const NEWS_MAX: usize = 4_096;
 
 impl Node {
-    /// A node whose chain starts with `genesis`.
+    /// A node whose chain this is.
     pub fn new(
         config: NodeConfig,
         settings: Settings,
         accounts: Accounts,
         inference: Inference,
         spec: Spec,
-        genesis: Block,
+        ledger: Ledger,
     ) -> Arc<Self> {
-        let clock = Clock::starting_at(genesis.header.timestamp);
+        let first = ledger.head();
+        let clock = Clock::starting_at(first.header.timestamp);
         let instance =
-            alloy_primitives::keccak256([genesis.hash.as_slice(), &crate::chain::wall().to_be_bytes()].concat());
-        let chain = Chain {
-            ledger: Ledger::starting_with(genesis),
-            clock,
-            spec: Arc::new(spec),
-            snapshots: BTreeMap::new(),
-            next_snapshot: 0,
-        };
+            alloy_primitives::keccak256([first.hash.as_slice(), &crate::chain::wall().to_be_bytes()].concat());
+        let chain = Chain { ledger, clock, spec: Arc::new(spec), snapshots: BTreeMap::new(), next_snapshot: 0 };
         let node = Arc::new(Self {
             config,
             accounts: RwLock::new(accounts),
@@ -241,6 +256,22 @@ impl Node {
         self.announce_head(None);
     }
 
+    /// Executes the blocks of a file after the last one, and checks each. The precompile answers nothing there: other
+    /// clients wrote the file.
+    pub fn import(&self, bytes: &[u8]) -> Result<u64, crate::chain::ImportError> {
+        let mut ledger = self.ledger();
+        let spec = self.spec();
+        let factory = self.inference.factory_of(ledger.head());
+        for block in crate::chain::decode_blocks(bytes)? {
+            let env = spec.evm_env(block.header.number, block.header.timestamp);
+            crate::chain::import(&mut ledger, &spec, &factory, env, block)?;
+        }
+        let height = ledger.head().header.number;
+        self.set(|settings| settings.next_base_fee = None);
+        self.restart(ledger);
+        Ok(height)
+    }
+
     /// Goes on from a chain that was written by [`crate::chain::dump`].
     pub fn load_state(&self, json: &[u8]) -> Result<(), crate::chain::DumpError> {
         let ledger = crate::chain::load(json, &self.ledger())?;
@@ -249,8 +280,8 @@ impl Node {
     }
 
     /// Nonce of an account in the current state.
-    pub fn nonce(&self, address: Address) -> u64 {
-        self.chain.read().ledger.world.account(&address).map_or(0, |account| account.nonce)
+    pub fn nonce(&self, address: Address) -> Result<u64, crate::chain::StateError> {
+        self.view().nonce(address)
     }
 
     /// What the next block will be built with.
@@ -276,12 +307,17 @@ impl Node {
             let excess_blob_gas = parent.header.next_block_excess_blob_gas(params).unwrap_or(0);
             BlobExcessGasAndPrice { excess_blob_gas, blob_gasprice: params.calc_blob_fee(excess_blob_gas) }
         });
-        let start_block_call = Inference::start_block_call(&parent);
+        // A chain whose first block is only the genesis file's has no registry to call.
+        let start_block_call =
+            if self.config.genesis.exact { Default::default() } else { Inference::start_block_call(&parent) };
         BlockPlan {
             env,
             parent,
             start_block_call,
             certificates: self.inference.certificates(),
+            beacon_root: B256::ZERO,
+            ommers: Vec::new(),
+            withdrawals: None,
             extra_data: Default::default(),
             transactions_max: self.config.transactions_max,
         }
@@ -303,6 +339,9 @@ impl Node {
         cfg.disable_block_gas_limit = self.config.no_block_gas_limit;
         cfg.limit_contract_code_size = self.config.code_size_max;
         cfg.limit_contract_initcode_size = self.config.code_size_max.map(|size| size.saturating_mul(2));
+        if let Some(bytes) = self.config.memory_max {
+            cfg.memory_limit = bytes;
+        }
         if !self.config.tx_gas_limit {
             cfg.tx_gas_limit_cap = Some(u64::MAX);
         }
@@ -335,8 +374,9 @@ impl Node {
     /// What `pending` transactions a builder would take now, in its order.
     pub fn candidates(&self) -> Vec<crate::chain::Candidate> {
         let base_fee = self.plan().env.block_env.basefee;
-        let world = self.chain.read().ledger.world.clone();
-        let nonce = |address| world.account(&address).map_or(0, |account| account.nonce);
+        let view = self.view();
+        // Who is not known has passed no check, so has nothing that could be taken.
+        let nonce = |address| view.nonce(address).unwrap_or(0);
         self.pool.lock().candidates(self.config.order, base_fee, nonce)
     }
 }

@@ -62,6 +62,16 @@ impl Block {
         alloy_consensus::Block::new(self.header.clone(), BlockBody { transactions, ommers: Vec::new(), withdrawals })
     }
 
+    /// The same block without the states before and after it.
+    pub(super) fn without_states(&self) -> Self {
+        Self { before: World::default(), world: World::default(), states_kept: false, ..self.clone() }
+    }
+
+    /// The same block without its transactions, receipts and outcomes.
+    pub(super) fn without_transactions(&self) -> Self {
+        Self { transactions: Vec::new(), receipts: Vec::new(), inferences: Vec::new(), ..self.clone() }
+    }
+
     /// Bloom over all logs.
     pub fn bloom(receipts: &[ReceiptEnvelope]) -> Bloom {
         receipts.iter().fold(Bloom::ZERO, |bloom, receipt| bloom | *receipt.logs_bloom())

@@ -5,7 +5,7 @@ use alloy_consensus::{
     EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH, Header, ReceiptEnvelope, Transaction as _,
     proofs::{calculate_receipt_root, calculate_transaction_root},
 };
-use alloy_eips::eip7685::Requests;
+use alloy_eips::{eip4895::Withdrawals, eip7685::Requests};
 use alloy_evm::{
     Evm, EvmEnv, EvmFactory,
     block::{BlockExecutionError, BlockExecutor, BlockValidationError, StateDB},
@@ -31,6 +31,12 @@ pub struct BlockPlan {
     pub start_block_call: Bytes,
     /// What vouches for the outcomes that the block uses.
     pub certificates: Certificates,
+    /// Root of the parent beacon block, for EIP-4788.
+    pub beacon_root: B256,
+    /// Uncles, before the merge.
+    pub ommers: Vec<Header>,
+    /// Withdrawals, from Shanghai on; `None` is an empty list there.
+    pub withdrawals: Option<Withdrawals>,
     /// Extra data of the header.
     pub extra_data: Bytes,
     /// Most transactions to take.
@@ -149,7 +155,10 @@ fn execute(
     let evm = factory.create_evm(&mut state, plan.env.clone());
     let mut executor = EthBlockExecutor::new(evm, context(plan), spec, AlloyReceiptBuilder::default());
     executor.apply_pre_execution_changes()?;
-    start_inference(&mut executor, &plan.start_block_call)?;
+    // Without models there is nothing whose price could move, and a touch of nobody's account is a change before EIP-161.
+    if !plan.start_block_call.is_empty() {
+        start_inference(&mut executor, &plan.start_block_call)?;
+    }
 
     let blob_gas_max = spec.blobs(timestamp(plan)).map_or(0, |blobs| blobs.max_blob_gas_per_block());
     let mut blob_gas = 0;
@@ -185,7 +194,7 @@ fn execute(
 
     state.merge_transitions(BundleRetention::PlainState);
     let mut world = ledger.world.clone();
-    world.apply(state.take_bundle(), false);
+    world.apply(state.take_bundle(), ledger.upstream().is_some());
     inferences.sort_by_key(|used: &Used| used.id);
     inferences.dedup_by_key(|used| used.id);
     Ok(Executed {
@@ -213,12 +222,12 @@ fn start_inference<'a, DB: StateDB + 'a>(
     Ok(())
 }
 
-fn context(plan: &BlockPlan) -> EthBlockExecutionCtx<'static> {
+fn context(plan: &BlockPlan) -> EthBlockExecutionCtx<'_> {
     EthBlockExecutionCtx {
         parent_hash: plan.parent.hash,
-        parent_beacon_block_root: Some(B256::ZERO),
-        ommers: &[],
-        withdrawals: None,
+        parent_beacon_block_root: Some(plan.beacon_root),
+        ommers: &plan.ommers,
+        withdrawals: plan.withdrawals.as_ref().map(|list| std::borrow::Cow::Borrowed(list.as_slice())),
         extra_data: plan.extra_data.clone(),
         tx_count_hint: None,
         slot_number: None,
@@ -268,7 +277,7 @@ fn header(spec: &Spec, plan: &BlockPlan, executed: &Executed) -> Header {
         withdrawals_root: spec.is_shanghai_active_at_timestamp(time).then_some(EMPTY_ROOT_HASH),
         blob_gas_used: cancun.then_some(executed.blob_gas_used),
         excess_blob_gas: cancun.then(|| block.blob_excess_gas_and_price.map_or(0, |blob| blob.excess_blob_gas)),
-        parent_beacon_block_root: cancun.then_some(B256::ZERO),
+        parent_beacon_block_root: cancun.then_some(plan.beacon_root),
         requests_hash: spec.is_prague_active_at_timestamp(time).then(|| executed.requests.requests_hash()),
         ..Default::default()
     }

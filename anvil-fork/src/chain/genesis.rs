@@ -1,15 +1,17 @@
 //! The first block: funded accounts, system contracts, the inference precompile and its registry.
 
 use super::{Account, Block, Spec, World};
+use crate::fork::UpstreamError;
 use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH, Header};
 use alloy_eips::{eip2935, eip4788, eip7002, eip7251};
 use alloy_hardforks::EthereumHardforks;
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, U256, address, bytes};
 use foreblock_precompile::{
     ModelId, ModelSlot,
     genesis::{self, GenesisOperator},
 };
 use revm::bytecode::Bytecode;
+use std::sync::Arc;
 
 /// A genesis that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +19,17 @@ pub enum GenesisError {
     /// Code that is no bytecode.
     #[error("code of genesis account {0} is not valid bytecode: {1}")]
     Code(Address, String),
+    /// The chain below.
+    #[error("{0}")]
+    Upstream(#[from] Arc<UpstreamError>),
 }
+
+/// Where the deterministic deployment proxy stands on every chain; forge deploys through it.
+pub(super) const CREATE2_DEPLOYER: Address = address!("4e59b44847b379578588920cA78FbF26c0B4956C");
+/// Its code.
+pub(super) const CREATE2_DEPLOYER_CODE: Bytes = bytes!(
+    "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffe03601600081602082378035828234f58015156039578182fd5b8082525050506014600cf3"
+);
 
 /// What the first block is made of.
 #[derive(Clone, Debug)]
@@ -34,6 +46,10 @@ pub struct Genesis {
     pub coinbase: Address,
     /// Accounts with money, wei.
     pub funded: Vec<(Address, U256)>,
+    /// Whether there is nothing but `alloc`, so that the state root is the one that other clients have.
+    pub exact: bool,
+    /// Whether the deterministic deployment proxy is there.
+    pub create2_deployer: bool,
     /// Accounts of a geth genesis file.
     pub alloc: Vec<(Address, alloy_genesis::GenesisAccount)>,
     /// Difficulty, before the merge.
@@ -101,6 +117,10 @@ impl Genesis {
 
     fn world(&self, spec: &Spec) -> Result<World, GenesisError> {
         let mut world = World::default();
+        if self.exact {
+            self.put_alloc(&mut world)?;
+            return Ok(world);
+        }
         for (address, code) in system_contracts(spec, self.timestamp) {
             put_contract(&mut world, address, code, [])?;
         }
@@ -111,20 +131,28 @@ impl Genesis {
                 world.put(account);
             }
         }
+        if self.create2_deployer {
+            put_contract(&mut world, CREATE2_DEPLOYER, CREATE2_DEPLOYER_CODE, [])?;
+        }
         for (address, balance) in &self.funded {
             let mut account = Account::new(*address);
             account.balance = *balance;
             world.put(account);
         }
+        self.put_alloc(&mut world)?;
+        Ok(world)
+    }
+
+    pub(super) fn put_alloc(&self, world: &mut World) -> Result<(), GenesisError> {
         for (address, given) in &self.alloc {
             let code = given.code.clone().unwrap_or_default();
             let storage = given.storage.clone().unwrap_or_default();
-            let mut account = contract(&mut world, *address, code, storage)?;
+            let mut account = contract(world, *address, code, storage)?;
             account.balance = given.balance;
             account.nonce = given.nonce.unwrap_or(0);
             world.put(account);
         }
-        Ok(world)
+        Ok(())
     }
 }
 

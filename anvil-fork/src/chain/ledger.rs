@@ -1,6 +1,7 @@
 //! The chain of blocks. A clone is O(1), which is what snapshots are.
 
 use super::{Block, StateError, View, World};
+use crate::fork::Upstream;
 use alloy_primitives::{B256, U256};
 use std::sync::Arc;
 
@@ -12,6 +13,12 @@ pub struct Ledger {
     transactions: imbl::HashMap<B256, (u64, usize)>,
     /// The head's state with what `anvil_set*` changed since.
     pub world: World,
+    /// The forked chain, which ends at the first block.
+    upstream: Option<Arc<Upstream>>,
+    /// States of blocks before the head that are kept; all where there is no number.
+    states_max: Option<usize>,
+    /// Blocks whose transactions are kept.
+    bodies_max: Option<usize>,
 }
 
 /// A moment to come back to.
@@ -32,9 +39,49 @@ impl Ledger {
             by_hash: imbl::HashMap::new(),
             transactions: imbl::HashMap::new(),
             world,
+            upstream: None,
+            states_max: None,
+            bodies_max: None,
         };
         ledger.push(genesis);
         ledger
+    }
+
+    /// A chain that goes on from the upstream's block, with what stands on top of it in that block's state.
+    pub fn forking(block: Block, upstream: Arc<Upstream>) -> Self {
+        Self { upstream: Some(upstream), ..Self::starting_with(block) }
+    }
+
+    /// Forgets older states and transactions from now on.
+    pub fn keeping(mut self, states_max: Option<usize>, bodies_max: Option<usize>) -> Self {
+        (self.states_max, self.bodies_max) = (states_max, bodies_max);
+        self
+    }
+
+    /// Forgets what the block just added makes too old.
+    fn forget(&mut self) {
+        let length = self.blocks.len();
+        if let Some(at) = self.states_max.and_then(|kept| length.checked_sub(kept + 2)) {
+            let block = self.blocks[at].without_states();
+            self.blocks.set(at, Arc::new(block));
+        }
+        if let Some(at) = self.bodies_max.and_then(|kept| length.checked_sub(kept + 1)) {
+            for tx in &self.blocks[at].transactions {
+                self.transactions.remove(tx.tx_hash());
+            }
+            let block = self.blocks[at].without_transactions();
+            self.blocks.set(at, Arc::new(block));
+        }
+    }
+
+    /// Reads the forked chain from somewhere else.
+    pub fn set_upstream(&mut self, upstream: Arc<Upstream>) {
+        self.upstream = Some(upstream);
+    }
+
+    /// The forked chain.
+    pub fn upstream(&self) -> Option<&Arc<Upstream>> {
+        self.upstream.as_ref()
     }
 
     /// Adds a block, whose state becomes the current one.
@@ -47,6 +94,7 @@ impl Ledger {
         self.world = block.world.clone();
         let block = Arc::new(block);
         self.blocks.push_back(block.clone());
+        self.forget();
         block
     }
 
@@ -97,7 +145,7 @@ impl Ledger {
 
     /// The current state.
     pub fn view(&self) -> View {
-        View { world: self.world.clone(), blocks: self.blocks.clone() }
+        self.view_of(self.world.clone())
     }
 
     /// The state after a block.
@@ -107,7 +155,7 @@ impl Ledger {
             (false, true) => &block.world,
             (false, false) => return Err(StateError::NotKept(block.header.number)),
         };
-        Ok(View { world: world.clone(), blocks: self.blocks.clone() })
+        Ok(self.view_of(world.clone()))
     }
 
     /// The state that a block was built on.
@@ -115,7 +163,11 @@ impl Ledger {
         if !block.states_kept {
             return Err(StateError::NotKept(block.header.number));
         }
-        Ok(View { world: block.before.clone(), blocks: self.blocks.clone() })
+        Ok(self.view_of(block.before.clone()))
+    }
+
+    fn view_of(&self, world: World) -> View {
+        View { world, blocks: self.blocks.clone(), upstream: self.upstream.clone() }
     }
 
     /// All blocks, oldest first.

@@ -72,6 +72,18 @@ impl Spec {
         Self { chain_id, conditions }
     }
 
+    /// The rules that a public chain had or has at each of its blocks; `None` for other chains.
+    pub fn of_chain(chain_id: u64) -> Option<Self> {
+        let conditions = match chain_id {
+            1 => EthereumHardfork::mainnet().to_vec(),
+            11_155_111 => EthereumHardfork::sepolia().to_vec(),
+            17_000 => EthereumHardfork::holesky().to_vec(),
+            560_048 => EthereumHardfork::hoodi().to_vec(),
+            _ => return None,
+        };
+        Some(Self { chain_id, conditions })
+    }
+
     /// Forks at their own times.
     pub fn with_conditions(chain_id: u64, conditions: Vec<(EthereumHardfork, ForkCondition)>) -> Self {
         Self { chain_id, conditions }
@@ -99,7 +111,11 @@ impl Spec {
 
     /// Blob limits and prices of a block's time, from Cancun on.
     pub fn blobs(&self, timestamp: u64) -> Option<BlobParams> {
-        if self.is_osaka_active_at_timestamp(timestamp) {
+        if self.is_bpo2_active_at_timestamp(timestamp) {
+            Some(BlobParams::bpo2())
+        } else if self.is_bpo1_active_at_timestamp(timestamp) {
+            Some(BlobParams::bpo1())
+        } else if self.is_osaka_active_at_timestamp(timestamp) {
             Some(BlobParams::osaka())
         } else if self.is_prague_active_at_timestamp(timestamp) {
             Some(BlobParams::prague())

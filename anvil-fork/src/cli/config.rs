@@ -2,11 +2,12 @@
 
 use super::{flags::NodeFlags, genesis_file};
 use crate::{
-    accounts::{Accounts, AccountsError, wei},
-    chain::{Block, Genesis, GenesisError, Spec, UnknownHardfork, wall},
+    accounts::{self, Accounts, AccountsError, wei},
+    chain::{Block, Forked, Genesis, GenesisError, ImportError, Ledger, Spec, UnknownHardfork, wall},
+    fork::{self, ForkError, OptionsError},
     inference::{Inference, NoOperator, Operators, OperatorsConfig, in_genesis},
     miner::Mining,
-    node::{Node, NodeConfig, Settings},
+    node::{ForkConfig, Node, NodeConfig, Settings},
     rpc::ServerConfig,
 };
 use alloy_primitives::{Address, B256, U256};
@@ -60,6 +61,18 @@ pub enum ConfigError {
     /// Faults that cannot be read.
     #[error(transparent)]
     Fault(#[from] FaultError),
+    /// The file of --import cannot be read.
+    #[error("cannot read {0}: {1}; --import takes the file that `geth export` writes")]
+    ImportFile(PathBuf, std::io::Error),
+    /// The file of --import is refused.
+    #[error("--import: {0}")]
+    Import(#[from] ImportError),
+    /// The forked chain.
+    #[error(transparent)]
+    Fork(#[from] ForkError),
+    /// Flags of forking.
+    #[error(transparent)]
+    ForkFlags(#[from] OptionsError),
     /// Workers.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -82,18 +95,27 @@ pub struct Config {
     pub dump_interval: Option<Duration>,
     /// Where accounts and keys are written.
     pub config_out: Option<PathBuf>,
+    /// The phrase that the accounts are made from.
+    pub mnemonic: String,
     flags: NodeFlags,
     spec: Spec,
     init: Option<alloy_genesis::Genesis>,
     engine: EngineConfig,
     operators: OperatorsConfig,
+    fork: ForkConfig,
     data_dir: PathBuf,
 }
 
 impl Config {
     /// Checks what the user typed.
     pub fn new(flags: NodeFlags) -> Result<Self, ConfigError> {
-        let accounts = Accounts::from_mnemonic(&flags.mnemonic, &flags.derivation_path, flags.accounts)?;
+        let mnemonic = match (&flags.mnemonic, flags.mnemonic_random, flags.mnemonic_seed_unsafe) {
+            (Some(phrase), ..) => phrase.clone(),
+            (_, Some(words), _) => accounts::random_phrase(words)?,
+            (_, _, Some(seed)) => accounts::seeded_phrase(seed),
+            (None, None, None) => accounts::TEST_MNEMONIC.to_owned(),
+        };
+        let accounts = Accounts::from_mnemonic(&mnemonic, &flags.derivation_path, flags.accounts)?;
         let init = flags.init.as_deref().map(genesis_file::read).transpose()?;
         let mut spec = match &init {
             Some(file) => genesis_file::spec(file),
@@ -116,12 +138,19 @@ impl Config {
         Ok(Self {
             server: server(&flags),
             accounts,
+            mnemonic,
             load_state: flags.state.clone().or_else(|| flags.load_state.clone()),
             load_state_required: flags.load_state.is_some(),
             dump_state: flags.state.clone().or_else(|| flags.dump_state.clone()),
             dump_interval: flags.state_interval.map(Duration::from_secs),
             config_out: flags.config_out.clone(),
             data_dir: data_dir(flags.data_dir.as_deref())?,
+            fork: ForkConfig {
+                options: flags.fork.options()?,
+                spec_given: init.is_some() || flags.hardfork != "latest",
+                chain_id_given: init.is_some() || flags.chain_id.is_some(),
+                gas_limit_given: flags.gas_limit.is_some(),
+            },
             flags,
             spec,
             init,
@@ -138,7 +167,13 @@ impl Config {
             tracing::warn!(%error, "a model is left out");
         }
         let genesis = self.genesis(Inference::slots(&models));
-        let block = genesis.block(&self.spec)?;
+        let Forked { ledger, spec, replay } = match &self.fork.options {
+            Some(options) => fork::fork(options, &genesis, &self.spec, &self.fork)?,
+            None => {
+                let ledger = Ledger::starting_with(genesis.block(&self.spec)?);
+                Forked { ledger, spec: self.spec.clone(), replay: None }
+            }
+        };
         let pre_executor = PreExecutorConfig {
             // Two nodes cannot share a store, so only who names a folder gets one on disk.
             data_dir: self.flags.data_dir.as_ref().map(|_| self.data_dir.clone()),
@@ -147,11 +182,26 @@ impl Config {
         };
         let patience = Duration::from_secs(self.flags.call_timeout);
         let engine = Engine::new(catalog, self.engine.clone());
-        let operators = Operators::new(&self.operators, self.spec.chain_id(), &engine)?;
+        let operators = Operators::new(&self.operators, spec.chain_id(), &engine)?;
         let inference = Inference::start(engine, models, operators, pre_executor, patience)?;
-        let settings = self.settings(&genesis);
+        let mut settings = self.settings(&genesis);
+        if self.fork.options.is_some() {
+            // A fork goes on as its chain would.
+            settings.next_base_fee = self.flags.block_base_fee_per_gas;
+            settings.gas_limit = self.flags.gas_limit.unwrap_or(ledger.head().header.gas_limit);
+        }
+        let ledger = ledger.keeping(self.flags.prune_history, self.flags.transaction_block_keeper);
         let config = self.node_config(genesis);
-        Ok(Node::new(config, settings, self.accounts.clone(), inference, self.spec.clone(), block))
+        let node = Node::new(config, settings, self.accounts.clone(), inference, spec, ledger);
+        if let Some(replay) = replay {
+            node.replay(replay)?;
+        }
+        if let Some(path) = &self.flags.import {
+            let bytes = std::fs::read(path).map_err(|error| ConfigError::ImportFile(path.clone(), error))?;
+            let height = node.import(&bytes)?;
+            tracing::info!(height, "imported");
+        }
+        Ok(node)
     }
 
     /// Makes a node that follows: its chain begins with `first`, and it computes nothing.
@@ -167,8 +217,8 @@ impl Config {
         let config = NodeConfig { producer: Some(producer.to_owned()), ..self.node_config(genesis) };
         let pre_executor = PreExecutorConfig { address: precompile, ..Default::default() };
         let inference = Inference::following(pre_executor, Duration::from_secs(self.flags.call_timeout))?;
-        let accounts = Accounts::from_mnemonic(&self.flags.mnemonic, &self.flags.derivation_path, 0)?;
-        Ok(Node::new(config, settings, accounts, inference, spec, first))
+        let accounts = Accounts::from_mnemonic(&self.mnemonic, &self.flags.derivation_path, 0)?;
+        Ok(Node::new(config, settings, accounts, inference, spec, Ledger::starting_with(first)))
     }
 
     /// The rules.
@@ -190,6 +240,8 @@ impl Config {
             gas_limit: flags.gas_limit.unwrap_or(GAS_LIMIT),
             base_fee: flags.block_base_fee_per_gas.unwrap_or(BASE_FEE_WEI),
             coinbase: Address::ZERO,
+            exact: flags.import.is_some(),
+            create2_deployer: !flags.disable_default_create2_deployer,
             funded: self.accounts.addresses().iter().map(|address| (*address, balance)).collect(),
             alloc: Vec::new(),
             difficulty: U256::ZERO,
@@ -231,6 +283,8 @@ impl Config {
         let flags = &self.flags;
         NodeConfig {
             order: flags.order,
+            balance_checks: !flags.disable_pool_balance_checks,
+            memory_max: flags.memory_limit,
             transactions_max: flags.max_transactions.unwrap_or(usize::MAX),
             code_size_max: if flags.disable_code_size_limit { Some(usize::MAX) } else { flags.code_size_limit },
             no_block_gas_limit: flags.disable_block_gas_limit,
@@ -239,6 +293,7 @@ impl Config {
             slots_in_an_epoch: flags.slots_in_an_epoch,
             producer: None,
             genesis,
+            fork: self.fork.clone(),
         }
     }
 }
@@ -248,7 +303,9 @@ fn server(flags: &NodeFlags) -> ServerConfig {
     ServerConfig {
         addresses: flags.host.iter().map(|host| SocketAddr::new(*host, flags.port)).collect(),
         allow_origin: (!flags.no_cors).then(|| flags.allow_origin.clone()),
-        request_bytes_max: if flags.no_request_size_limit { u32::MAX } else { defaults.request_bytes_max },
+        request_bytes_max: if flags.no_request_size_limit { u32::MAX } else { flags.request_size_limit },
+        batch_max: flags.batch_limit,
+        ipc: flags.ipc.clone(),
         ..defaults
     }
 }

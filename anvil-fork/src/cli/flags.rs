@@ -1,6 +1,6 @@
 //! What the user typed: plain data, with anvil's names and defaults.
 
-use super::{ModelCommand, Place};
+use super::{ForkFlags, ModelCommand, Place};
 use crate::{accounts, pool::Order};
 use clap::{Args, Parser, Subcommand};
 use std::{net::IpAddr, path::PathBuf};
@@ -57,6 +57,12 @@ pub enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Print a shell's completions.
+    #[command(visible_alias = "com")]
+    Completions {
+        /// Which shell's.
+        shell: clap_complete::Shell,
+    },
     /// What a node starts to run models in ONNX Runtime; not for people.
     #[command(name = "worker", hide = true)]
     Worker,
@@ -71,9 +77,18 @@ pub struct NodeFlags {
     /// Balance of each dev account, in Ether
     #[arg(long, default_value_t = 10_000, value_name = "NUM")]
     pub balance: u64,
-    /// BIP-39 phrase that the accounts are made from
-    #[arg(long, short, default_value = accounts::TEST_MNEMONIC, hide_default_value = true)]
-    pub mnemonic: String,
+    /// BIP-39 phrase that the accounts are made from; the usual test phrase where it is not given
+    #[arg(long, short, conflicts_with_all = ["mnemonic_random", "mnemonic_seed_unsafe"])]
+    pub mnemonic: Option<String>,
+    /// Draw a phrase of 12, 15, 18, 21 or 24 words
+    #[arg(long, value_name = "WORDS", num_args = 0..=1, default_missing_value = "12", conflicts_with = "mnemonic_seed_unsafe")]
+    pub mnemonic_random: Option<usize>,
+    /// Make the phrase from a number: anybody can do so again, so nothing of value may be on its accounts
+    #[arg(long, visible_alias = "mnemonic-seed", value_name = "SEED")]
+    pub mnemonic_seed_unsafe: Option<u64>,
+    /// Threads that serve requests; 0 is one for each core
+    #[arg(long, short = 'j', visible_alias = "jobs", value_name = "THREADS")]
+    pub threads: Option<usize>,
     /// Derivation path of the accounts, without the account's number
     #[arg(long, default_value = accounts::DERIVATION_PATH)]
     pub derivation_path: String,
@@ -104,9 +119,29 @@ pub struct NodeFlags {
     /// No CORS headers
     #[arg(long, conflicts_with = "allow_origin", help_heading = "Server options")]
     pub no_cors: bool,
-    /// Take requests of any length; 16 MiB otherwise
-    #[arg(long, help_heading = "Server options")]
+    /// Take requests of any length
+    #[arg(long, conflicts_with = "request_size_limit", help_heading = "Server options")]
     pub no_request_size_limit: bool,
+    /// Longest request, bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 16 << 20, help_heading = "Server options")]
+    pub request_size_limit: u32,
+    /// Most requests in a batch
+    #[arg(long, value_name = "NUM", default_value_t = 5_000, help_heading = "Server options")]
+    pub batch_limit: u32,
+    /// Serve a Unix socket, too
+    #[arg(
+        long,
+        visible_alias = "ipcpath",
+        value_name = "PATH",
+        num_args = 0..=1,
+        default_missing_value = "/tmp/anvil.ipc",
+        help_heading = "Server options"
+    )]
+    pub ipc: Option<PathBuf>,
+
+    /// Forking.
+    #[command(flatten)]
+    pub fork: ForkFlags,
 
     /// Seconds between blocks; without it each transaction is mined at once
     #[arg(long, short, visible_alias = "blockTime", value_name = "SECONDS", value_parser = seconds, conflicts_with = "no_mining", help_heading = "Mining")]
@@ -165,6 +200,24 @@ pub struct NodeFlags {
     /// Anybody may send for anybody
     #[arg(long, visible_alias = "auto-unlock", help_heading = "Environment")]
     pub auto_impersonate: bool,
+    /// Take transactions whose sender cannot pay
+    #[arg(long, help_heading = "Environment")]
+    pub disable_pool_balance_checks: bool,
+    /// Most memory of one execution, bytes
+    #[arg(long, value_name = "BYTES", help_heading = "Environment")]
+    pub memory_limit: Option<u64>,
+    /// Taken for compatibility: what contracts log with console.log is not printed
+    #[arg(long, visible_alias = "no-console-log", help_heading = "Environment")]
+    pub disable_console_log: bool,
+    /// Taken for compatibility: steps are recorded when a trace is asked for, always
+    #[arg(long, visible_alias = "tracing", help_heading = "Environment")]
+    pub steps_tracing: bool,
+    /// Kind of network
+    #[arg(long, short, default_value = "ethereum", value_parser = ["ethereum"], help_heading = "Environment")]
+    pub network: String,
+    /// Leave the deterministic deployment proxy (CREATE2) out of the first block
+    #[arg(long, visible_alias = "no-create2", help_heading = "Environment")]
+    pub disable_default_create2_deployer: bool,
     /// Time of the first block, unix seconds
     #[arg(long, value_name = "NUM", help_heading = "Environment")]
     pub timestamp: Option<u64>,
@@ -184,6 +237,21 @@ pub struct NodeFlags {
     /// Write the chain to this file at the end
     #[arg(long, value_name = "PATH", help_heading = "State")]
     pub dump_state: Option<PathBuf>,
+    /// Execute the blocks of this file (RLP, as geth exports them) after the --init genesis, and check every root
+    #[arg(long, value_name = "PATH", requires = "init", conflicts_with_all = ["fork_url", "load_state", "state"], help_heading = "State")]
+    pub import: Option<PathBuf>,
+    /// Keep the states of this many past blocks only; of the head only where no number is given
+    #[arg(long, value_name = "NUM", num_args = 0..=1, default_missing_value = "0", help_heading = "State")]
+    pub prune_history: Option<usize>,
+    /// Keep the transactions of this many blocks only
+    #[arg(long, value_name = "NUM", help_heading = "State")]
+    pub transaction_block_keeper: Option<usize>,
+    /// Taken for compatibility: states share what is equal, and stay in memory
+    #[arg(long, value_name = "NUM", help_heading = "State")]
+    pub max_persisted_states: Option<usize>,
+    /// Taken for compatibility: nothing is written there, see --max-persisted-states
+    #[arg(long, value_name = "PATH", help_heading = "State")]
+    pub cache_path: Option<PathBuf>,
     /// Seconds between writes of the chain
     #[arg(long, short, value_name = "SECONDS", help_heading = "State")]
     pub state_interval: Option<u64>,
@@ -222,6 +290,12 @@ pub struct NodeFlags {
     /// More in the log: -v, -vv
     #[arg(long, short, action = clap::ArgAction::Count, help_heading = "Display options")]
     pub verbosity: u8,
+    /// Log in colour
+    #[arg(long, value_name = "COLOR", default_value = "auto", value_parser = ["auto", "always", "never"], help_heading = "Display options")]
+    pub color: String,
+    /// Log lines as JSON
+    #[arg(long, help_heading = "Display options")]
+    pub json: bool,
     /// No banner and no log
     #[arg(long, short, alias = "silent", help_heading = "Display options")]
     pub quiet: bool,
@@ -238,6 +312,30 @@ fn seconds(text: &str) -> Result<std::time::Duration, String> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_documented_flags_are_those_that_are_there() {
+        let page = include_str!("../../../docs/flags.md");
+        let rows = |state: &str| -> BTreeSet<String> {
+            let rows = page.lines().filter(|line| line.starts_with("| `--"));
+            let rows = rows.filter(|line| line.split('|').nth(2).is_some_and(|cell| cell.trim() == state));
+            let names = rows.flat_map(|line| line.split('|').nth(1).unwrap_or_default().split(','));
+            names.map(|name| name.trim().trim_matches('`').trim_start_matches("--").to_owned()).collect()
+        };
+        let command = Flags::command();
+        let flags = command.get_arguments().filter(|flag| !matches!(flag.get_id().as_str(), "help" | "version"));
+        let taken: BTreeSet<String> = flags
+            .flat_map(|flag| {
+                let aliases = flag.get_visible_aliases().unwrap_or_default().into_iter();
+                flag.get_long().into_iter().chain(aliases).map(str::to_owned).collect::<Vec<_>>()
+            })
+            .collect();
+        let documented: BTreeSet<String> = &(&rows("done") | &rows("taken")) | &rows("ours");
+        assert_eq!(&documented - &taken, BTreeSet::new(), "docs/flags.md says that these are there");
+        assert_eq!(&taken - &documented, BTreeSet::new(), "docs/flags.md lacks these");
+        assert_eq!(&rows("no") & &taken, BTreeSet::new(), "docs/flags.md says that these are not there");
+    }
 
     #[test]
     fn the_flags_are_consistent_and_have_anvils_defaults() {

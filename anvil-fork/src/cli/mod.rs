@@ -3,6 +3,7 @@
 mod config;
 mod flags;
 mod follow;
+mod fork_flags;
 mod genesis_file;
 mod node;
 mod tools;
@@ -10,5 +11,6 @@ mod tools;
 pub use config::{Config, ConfigError};
 pub use flags::{Command, Flags, NodeFlags};
 pub use follow::run as run_follower;
+pub use fork_flags::ForkFlags;
 pub use node::run as run_node;
 pub use tools::{ModelCommand, Place, doctor, model, setup};

@@ -7,7 +7,11 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 /// Runs a node until it is interrupted.
 pub fn run(config: Config) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = config.flags().threads.filter(|threads| *threads > 0) {
+        runtime.worker_threads(threads);
+    }
+    let runtime = runtime.enable_all().build()?;
     runtime.block_on(serve(config))
 }
 

@@ -145,6 +145,9 @@ impl<'a> Verifier<'a> {
         BlockPlan {
             env: self.node.env_of_header(header),
             start_block_call: Inference::start_block_call(&parent),
+            beacon_root: B256::ZERO,
+            ommers: Vec::new(),
+            withdrawals: None,
             parent,
             certificates: Certificates::new(move |id: RequestId| certificates.get(&id).cloned()),
             extra_data: header.extra_data.clone(),

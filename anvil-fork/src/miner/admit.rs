@@ -2,7 +2,7 @@
 
 use super::Mining;
 use crate::{
-    chain::Transaction,
+    chain::{StateError, Transaction},
     node::Node,
     pool::{PoolError, Pooled},
 };
@@ -11,7 +11,7 @@ use alloy_primitives::{B256, U256};
 use revm::primitives::hardfork::SpecId;
 
 /// A transaction that the node does not take.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum AdmitError {
     /// Signed for another chain.
     #[error("invalid chain id for signer: have {have} want {want}")]
@@ -54,6 +54,9 @@ pub enum AdmitError {
     /// An EIP-7702 transaction without authorizations.
     #[error("EIP-7702 transaction has no authorizations")]
     NoAuthorizations,
+    /// The sender's account cannot be read.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The pool refuses it.
     #[error(transparent)]
     Pool(#[from] PoolError),
@@ -79,7 +82,8 @@ impl Node {
     /// Hands a transaction to the pre-executor, with those behind it that it makes executable. One with a gap before it
     /// waits for the transaction that closes the gap.
     fn scout(&self, pooled: &Pooled, replaces: Option<B256>) {
-        let (sender, nonce) = (pooled.sender(), self.nonce(pooled.sender()));
+        let sender = pooled.sender();
+        let Ok(nonce) = self.nonce(sender) else { return };
         let following = self.pool(|pool| {
             if pool.next_nonce(sender, nonce) <= pooled.tx.nonce() {
                 return Vec::new();
@@ -100,8 +104,8 @@ impl Node {
         if let Some(have) = tx.chain_id().filter(|id| *id != chain_id) {
             return Err(AdmitError::ChainId { have, want: chain_id });
         }
-        let account = self.view().world.account(&tx.signer()).cloned();
-        let (nonce, balance) = account.map_or((0, U256::ZERO), |account| (account.nonce, account.balance));
+        let account = self.view().account_or_empty(tx.signer())?;
+        let (nonce, balance) = (account.nonce, account.balance);
         if tx.nonce() < nonce {
             return Err(AdmitError::NonceTooLow);
         }
@@ -131,7 +135,7 @@ impl Node {
         if self.settings().mining == Mining::Auto && tx.max_fee_per_gas() < u128::from(base_fee) {
             return Err(AdmitError::FeeTooLow);
         }
-        if balance < cost(tx) {
+        if self.config.balance_checks && balance < cost(tx) {
             return Err(AdmitError::InsufficientFunds);
         }
         Ok(())

@@ -5,7 +5,7 @@ mod admit;
 pub use admit::AdmitError;
 
 use crate::{
-    chain::{Block, Built, Skip, build},
+    chain::{Block, BlockPlan, Built, Candidate, Skip, build},
     node::Node,
 };
 use alloy_evm::block::BlockExecutionError;
@@ -74,10 +74,22 @@ impl Node {
     }
 
     fn mine_if(&self, wanted: impl FnOnce(&Built) -> bool) -> Result<Option<Arc<Block>>, MineError> {
+        self.mine_as(|_| {}, || self.candidates(), wanted)
+    }
+
+    /// Builds a block with a plan that differs, or of other transactions than the pool's.
+    pub(crate) fn mine_as(
+        &self,
+        change: impl FnOnce(&mut BlockPlan),
+        candidates: impl FnOnce() -> Vec<Candidate>,
+        wanted: impl FnOnce(&Built) -> bool,
+    ) -> Result<Option<Arc<Block>>, MineError> {
         let alone = self.alone();
         let building = self.inference.building();
-        let (ledger, spec, plan) = self.read(|chain| (chain.ledger.clone(), chain.spec.clone(), self.plan_for(chain)));
-        let built = build(&ledger, &spec, &self.inference.factory_of_builds(), &plan, self.candidates())?;
+        let (ledger, spec, mut plan) =
+            self.read(|chain| (chain.ledger.clone(), chain.spec.clone(), self.plan_for(chain)));
+        change(&mut plan);
+        let built = build(&ledger, &spec, &self.inference.factory_of_builds(), &plan, candidates())?;
         self.drop_invalid(&built);
         if !wanted(&built) {
             return Ok(None);

@@ -66,6 +66,11 @@ impl Args {
         text.parse().map(Some).map_err(|_| RpcError::params(format!("{name}: expected a number, got `{text}`")))
     }
 
+    /// The parameters that are left, as they came.
+    pub(super) fn rest(&self) -> &[Box<RawValue>] {
+        self.values.as_slice()
+    }
+
     fn raw(&mut self) -> Option<Box<RawValue>> {
         self.taken += 1;
         self.values.next()

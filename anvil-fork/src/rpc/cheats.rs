@@ -11,14 +11,19 @@ use revm::bytecode::Bytecode;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-fn edit(node: &Node, address: Address, edit: impl FnOnce(&mut World, &mut Account)) {
+fn edit(node: &Node, address: Address, edit: impl FnOnce(&mut World, &mut Account)) -> Reply<()> {
+    // Over a fork, the upstream is asked before the chain is locked; inside, it answers from memory.
+    node.view().account(address)?;
     node.change(|chain| {
-        let world = &mut chain.ledger.world;
-        let mut account = world.account(&address).cloned().unwrap_or_else(|| Account::new(address));
-        edit(world, &mut account);
-        world.put(account);
-    });
+        let mut account = chain.ledger.view().account_or_empty(address)?;
+        // What was nowhere before has no storage anywhere, except on the chain below.
+        account.storage_known &= chain.ledger.upstream().is_none() || chain.ledger.world.account(&address).is_some();
+        edit(&mut chain.ledger.world, &mut account);
+        chain.ledger.world.put(account);
+        Ok::<_, RpcError>(())
+    })?;
     node.announce_head(None);
+    Ok(())
 }
 
 /// One address, or, as Tenderly allows, several.
@@ -33,7 +38,9 @@ fn addresses(args: &mut Args) -> Reply<Vec<Address>> {
 pub(super) async fn set_balance(node: &Arc<Node>, mut args: Args) -> Reply<Value> {
     let addresses = addresses(&mut args)?;
     let balance = args.big_number("balance")?.ok_or_else(|| RpcError::params("missing balance"))?;
-    addresses.into_iter().for_each(|address| edit(node, address, |_, account| account.balance = balance));
+    for address in addresses {
+        edit(node, address, |_, account| account.balance = balance)?;
+    }
     Ok(Value::Null)
 }
 
@@ -41,7 +48,7 @@ pub(super) async fn add_balance(node: &Arc<Node>, mut args: Args) -> Reply<Value
     let addresses = addresses(&mut args)?;
     let more = args.big_number("balance")?.ok_or_else(|| RpcError::params("missing balance"))?;
     for address in addresses {
-        edit(node, address, |_, account| account.balance = account.balance.saturating_add(more));
+        edit(node, address, |_, account| account.balance = account.balance.saturating_add(more))?;
     }
     Ok(Value::Null)
 }
@@ -50,14 +57,14 @@ pub(super) async fn set_code(node: &Arc<Node>, mut args: Args) -> Reply<Value> {
     let address = args.take("address")?;
     let code: Bytes = args.take("code")?;
     let code = Bytecode::new_raw_checked(code).map_err(|error| RpcError::params(format!("invalid code: {error}")))?;
-    edit(node, address, |world, account| account.code_hash = world.put_code(code));
+    edit(node, address, |world, account| account.code_hash = world.put_code(code))?;
     Ok(Value::Null)
 }
 
 pub(super) async fn set_nonce(node: &Arc<Node>, mut args: Args) -> Reply<Value> {
     let address = args.take("address")?;
     let nonce = args.number("nonce")?.ok_or_else(|| RpcError::params("missing nonce"))?;
-    edit(node, address, |_, account| account.nonce = nonce);
+    edit(node, address, |_, account| account.nonce = nonce)?;
     Ok(Value::Null)
 }
 
@@ -65,7 +72,7 @@ pub(super) async fn set_storage(node: &Arc<Node>, mut args: Args) -> Reply<bool>
     let address = args.take("address")?;
     let key = args.big_number("slot")?.ok_or_else(|| RpcError::params("missing slot"))?;
     let value = args.big_number("value")?.ok_or_else(|| RpcError::params("missing value"))?;
-    edit(node, address, |_, account| account.set_slot(key, value));
+    edit(node, address, |_, account| account.set_slot(key, value))?;
     Ok(true)
 }
 
@@ -155,6 +162,7 @@ pub(super) async fn node_info(node: &Arc<Node>, _: Args) -> Reply<Value> {
         Order::Fees => "fees",
         Order::Fifo => "fifo",
     };
+    let fork = node.read(|chain| chain.ledger.upstream().cloned());
     Ok(json!({
         "currentBlockNumber": U64::from(head.header.number),
         "currentBlockTimestamp": head.header.timestamp,
@@ -167,7 +175,11 @@ pub(super) async fn node_info(node: &Arc<Node>, _: Args) -> Reply<Value> {
             "gasLimit": U64::from(settings.gas_limit),
             "gasPrice": U256::from(super::fees::suggested_price(node)),
         },
-        "forkConfig": { "forkUrl": null, "forkBlockNumber": null, "forkRetryBackoff": null },
+        "forkConfig": {
+            "forkUrl": fork.as_ref().map(|fork| fork.options().url()),
+            "forkBlockNumber": fork.as_ref().map(|fork| fork.number()),
+            "forkRetryBackoff": fork.as_ref().map(|fork| fork.options().backoff.as_millis() as u64),
+        },
     }))
 }
 
@@ -179,7 +191,11 @@ pub(super) async fn metadata(node: &Arc<Node>, _: Args) -> Reply<Value> {
         "instanceId": node.instance,
         "latestBlockNumber": head.header.number,
         "latestBlockHash": head.hash,
-        "forkedNetwork": null,
+        "forkedNetwork": node.read(|chain| chain.ledger.upstream().cloned()).map(|fork| json!({
+            "chainId": fork.chain_id(),
+            "forkBlockNumber": fork.number(),
+            "forkBlockHash": fork.hash(),
+        })),
         "snapshots": node.read(|chain| {
             let snapshots = chain.snapshots.iter();
             snapshots.map(|(id, snapshot)| {

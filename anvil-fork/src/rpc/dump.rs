@@ -3,10 +3,12 @@
 use super::{Args, Reply, RpcError};
 use crate::{
     chain::{Ledger, dump},
+    fork::{self, ForkOptions, ForkPoint},
     node::Node,
 };
 use alloy_primitives::Bytes;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use serde::Deserialize;
 use serde_json::Value;
 use std::{
     io::{Read, Write},
@@ -44,11 +46,75 @@ pub(super) async fn load_state(node: &Arc<Node>, mut args: Args) -> Reply<bool> 
     })
 }
 
-/// Back to the first block. There is no fork to reset to.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Reset {
+    forking: Option<Forking>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Forking {
+    json_rpc_url: Option<String>,
+    block_number: Option<Value>,
+}
+
+impl Forking {
+    /// The node's fork, changed as the request says.
+    fn options(self, node: &Node) -> Reply<ForkOptions> {
+        let now = node.read(|chain| chain.ledger.upstream().map(|upstream| upstream.options().clone()));
+        let now = now.or_else(|| node.config.fork.options.clone());
+        let url = self.json_rpc_url.as_deref().map(fork::url).transpose();
+        let url = url.map_err(|error| RpcError::params(error.to_string()))?;
+        let at_url = url.as_ref().and_then(|(_, block)| *block);
+        let mut options = match (now, url) {
+            (Some(now), None) => now,
+            // Another URL may be another chain's.
+            (Some(now), Some((url, _))) => ForkOptions { urls: vec![url], chain_id: None, ..now },
+            (None, Some((url, _))) => ForkOptions::new(vec![url], ForkPoint::Latest),
+            (None, None) => return Err(RpcError::params("this node does not fork: give forking.jsonRpcUrl")),
+        };
+        let number = self.block_number.filter(|number| !number.is_null()).map(|number| whole(&number)).transpose()?;
+        options.point = number.or(at_url).map_or(ForkPoint::Latest, ForkPoint::Number);
+        Ok(options)
+    }
+}
+
+fn whole(number: &Value) -> Reply<u64> {
+    let text = number.as_str().map_or_else(|| number.to_string(), str::to_owned);
+    let parsed = text.strip_prefix("0x").map_or_else(|| text.parse().ok(), |hex| u64::from_str_radix(hex, 16).ok());
+    parsed.ok_or_else(|| RpcError::params(format!("forking.blockNumber: expected a number, got {text}")))
+}
+
+/// The upstream is another endpoint from now on; the chain and the fork block must be the same.
+pub(super) async fn set_rpc_url(node: &Arc<Node>, mut args: Args) -> Reply<Value> {
+    let text: String = args.take("url")?;
+    let (url, _) = fork::url(&text).map_err(|error| RpcError::params(error.to_string()))?;
+    let ledger = node.ledger();
+    let now = ledger.upstream().ok_or_else(|| RpcError::params("this node does not fork: reset it to a fork first"))?;
+    let options = ForkOptions {
+        urls: vec![url],
+        chain_id: Some(now.chain_id()),
+        point: ForkPoint::Number(now.number()),
+        ..now.options().clone()
+    };
+    let found = fork::open(&options)?;
+    if found.hash != now.hash() {
+        return Err(RpcError::params(format!("{text} has another block {}: {}", now.number(), found.hash)));
+    }
+    node.change(|chain| chain.ledger.set_upstream(Arc::new(found.upstream)));
+    node.announce_head(None);
+    Ok(Value::Null)
+}
+
+/// Back to the first block, or to a fork.
 pub(super) async fn reset(node: &Arc<Node>, mut args: Args) -> Reply<Value> {
-    let forking: Option<Value> = args.optional("options")?;
-    if forking.as_ref().is_some_and(|options| options.get("forking").is_some_and(|fork| !fork.is_null())) {
-        return Err(RpcError::Unsupported("this node does not fork: reset without `forking`".to_owned()));
+    let options: Reset = args.optional("options")?.unwrap_or_default();
+    if let Some(forking) = options.forking {
+        let options = forking.options(node)?;
+        node.pool(|pool| pool.clear()).into_iter().for_each(|hash| node.inference.dropped(hash));
+        tokio::task::block_in_place(|| node.reset_to_fork(&options))?;
+        return Ok(Value::Null);
     }
     node.pool(|pool| pool.clear()).into_iter().for_each(|hash| node.inference.dropped(hash));
     let spec = node.spec();

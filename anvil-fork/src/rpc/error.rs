@@ -1,11 +1,13 @@
 //! Errors of JSON-RPC, with the codes and messages of geth and anvil where clients match on them.
 
 use crate::{
-    chain::{DumpError, StateError},
+    chain::{DumpError, GenesisError, StateError},
+    fork::{ForkError, UpstreamError},
     miner::{AdmitError, MineError},
 };
 use alloy_primitives::{Bytes, hex};
 use jsonrpsee::types::ErrorObjectOwned;
+use std::sync::Arc;
 
 /// What a method answers when it cannot do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +35,16 @@ pub enum RpcError {
     /// The node's own fault.
     #[error("{0}")]
     Internal(String),
+    /// What the forked chain's node answered instead.
+    #[error("{message}")]
+    Forwarded {
+        /// Its JSON-RPC error code.
+        code: i32,
+        /// Its message.
+        message: String,
+        /// Its data.
+        data: Option<serde_json::Value>,
+    },
     /// Known, and not done by this node.
     #[error("{0}")]
     Unsupported(String),
@@ -59,6 +71,7 @@ impl RpcError {
             Self::Inference(_) => -32000,
             Self::Internal(_) => -32603,
             Self::Unsupported(_) => -32004,
+            Self::Forwarded { code, .. } => *code,
         }
     }
 }
@@ -66,10 +79,17 @@ impl RpcError {
 impl From<RpcError> for ErrorObjectOwned {
     fn from(error: RpcError) -> Self {
         let data = match &error {
-            RpcError::Reverted { data, .. } => Some(hex::encode_prefixed(data)),
+            RpcError::Reverted { data, .. } => Some(serde_json::Value::String(hex::encode_prefixed(data))),
+            RpcError::Forwarded { data, .. } => data.clone(),
             _ => None,
         };
         Self::owned(error.code(), error.to_string(), data)
+    }
+}
+
+impl From<Arc<UpstreamError>> for RpcError {
+    fn from(error: Arc<UpstreamError>) -> Self {
+        error.as_ref().clone().into()
     }
 }
 
@@ -77,7 +97,32 @@ impl From<StateError> for RpcError {
     fn from(error: StateError) -> Self {
         match error {
             StateError::NotKept(_) => Self::NotFound(error.to_string()),
+            StateError::Upstream(error) => error.into(),
             StateError::MissingCode(_) => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<UpstreamError> for RpcError {
+    fn from(error: UpstreamError) -> Self {
+        let message = error.to_string();
+        match error {
+            // A revert is the contract's, and clients decode it.
+            UpstreamError::Refused { code: 3, message, data, .. } => Self::Forwarded { code: 3, message, data },
+            UpstreamError::Refused { code, data, .. } => {
+                Self::Forwarded { code: i32::try_from(code).unwrap_or(-32_000), message, data }
+            }
+            _ => Self::Forwarded { code: -32_000, message, data: None },
+        }
+    }
+}
+
+impl From<ForkError> for RpcError {
+    fn from(error: ForkError) -> Self {
+        match error {
+            ForkError::Upstream(error) => error.into(),
+            ForkError::Genesis(GenesisError::Upstream(error)) => error.into(),
+            other => Self::Internal(other.to_string()),
         }
     }
 }
@@ -92,6 +137,7 @@ impl From<AdmitError> for RpcError {
     fn from(error: AdmitError) -> Self {
         match error {
             // anvil answers these two as plain server errors, and scripts match on the code.
+            AdmitError::State(state) => state.into(),
             AdmitError::Pool(_) => Self::Inference(error.to_string()),
             _ => Self::Rejected(error.to_string()),
         }

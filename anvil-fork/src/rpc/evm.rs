@@ -133,6 +133,11 @@ pub(super) async fn rollback(node: &Arc<Node>, mut args: Args) -> Reply<Value> {
     if depth > height {
         return Err(RpcError::params(format!("Rollback depth must not exceed current chain height: {height}")));
     }
+    let ledger = node.ledger();
+    let head = ledger.head().header.number - depth;
+    if depth > 0 && ledger.block(head).is_some_and(|block| !block.states_kept) {
+        return Err(crate::chain::StateError::NotKept(head).into());
+    }
     node.change(|chain| {
         chain.ledger.rollback(depth);
         chain.clock.rewound(chain.ledger.head().header.timestamp);

@@ -19,8 +19,12 @@ pub(super) fn matching(node: &Node, filter: &Filter) -> Reply<Vec<Log>> {
     let ledger = node.ledger();
     let (from, to) = match filter.block_option {
         FilterBlockOption::AtBlockHash(hash) => {
-            let block = ledger.block_by_hash(&hash).ok_or_else(|| RpcError::NotFound("unknown block".to_owned()))?;
-            return Ok(of_block(block, filter));
+            return match (ledger.block_by_hash(&hash), ledger.upstream()) {
+                (Some(block), None) => Ok(of_block(block, filter)),
+                (Some(block), Some(upstream)) if block.header.number > upstream.number() => Ok(of_block(block, filter)),
+                (_, Some(upstream)) => Ok(upstream.logs(filter, 0, 0)?),
+                (None, None) => Err(RpcError::NotFound("unknown block".to_owned())),
+            };
         }
         FilterBlockOption::Range { from_block, to_block } => {
             (height(node, &ledger, from_block), height(node, &ledger, to_block))
@@ -29,7 +33,14 @@ pub(super) fn matching(node: &Node, filter: &Filter) -> Reply<Vec<Log>> {
     if from > to {
         return Err(RpcError::params("invalid block range params"));
     }
-    Ok(between(&ledger, filter, from, to))
+    // What was before the fork, the upstream tells; what came after, this chain.
+    let fork = ledger.upstream().filter(|upstream| from <= upstream.number()).cloned();
+    let mut logs = Vec::new();
+    if let Some(upstream) = fork {
+        logs = upstream.logs(filter, from, to.min(upstream.number()))?;
+    }
+    logs.extend(between(&ledger, filter, from, to));
+    Ok(logs)
 }
 
 /// Logs of blocks `from` to `to`, both included.
@@ -41,6 +52,7 @@ pub(super) fn between(ledger: &Ledger, filter: &Filter, from: u64, to: u64) -> V
 fn height(node: &Node, ledger: &Ledger, tag: Option<BlockNumberOrTag>) -> u64 {
     match tag {
         Some(BlockNumberOrTag::Number(number)) => number,
+        Some(BlockNumberOrTag::Earliest) if ledger.upstream().is_some() => 0,
         Some(tag) => match at::find(node, ledger, Some(BlockId::Number(tag))) {
             Some(at::At::Mined(block)) => block.header.number,
             _ => ledger.head().header.number,

@@ -1,8 +1,8 @@
 //! The one table from names to methods.
 
 use super::{
-    Args, Reply, RpcError, blocks, call, cheats, debug, dump, estimate, evm, fees, filters, inference, logs, net,
-    parity, send, simulate, state, transactions, txpool, wallet,
+    Args, Reply, RpcError, blocks, call, cheats, debug, dump, estimate, evm, fees, filters, history, inference, logs,
+    net, parity, send, simulate, state, transactions, txpool, wallet,
 };
 use crate::node::Node;
 use serde_json::value::{RawValue, to_raw_value};
@@ -14,9 +14,12 @@ macro_rules! routes {
         pub const NAMES: &[&str] = &[$($($name,)+)+];
 
         /// Runs the method with this name.
-        pub(super) async fn dispatch(node: &Arc<Node>, name: &str, args: Args) -> Reply<Box<RawValue>> {
+        pub(super) async fn dispatch(node: &Arc<Node>, name: &'static str, args: Args) -> Reply<Box<RawValue>> {
             if let Some(producer) = node.config.producer.as_ref().filter(|_| !reads(name)) {
                 return Err(RpcError::Unsupported(format!("this node follows {producer} and only reads: ask it for {name}")));
+            }
+            if let Some(answer) = history::answer(node, name, &args)? {
+                return Ok(answer);
             }
             match name {
                 $($($name)|+ => Box::pin(async { encode($method(node, args).await?) }).await,)+
@@ -139,7 +142,8 @@ routes! {
     "anvil_setStorageAt" | "hardhat_setStorageAt" | "tenderly_setStorageAt" => cheats::set_storage,
     "anvil_setCoinbase" | "hardhat_setCoinbase" => cheats::set_coinbase,
     "anvil_setChainId" => cheats::set_chain_id,
-    "anvil_setLoggingEnabled" | "hardhat_setLoggingEnabled" | "anvil_setRpcUrl" => cheats::ignored,
+    "anvil_setLoggingEnabled" | "hardhat_setLoggingEnabled" => cheats::ignored,
+    "anvil_setRpcUrl" => dump::set_rpc_url,
     "anvil_setMinGasPrice" | "hardhat_setMinGasPrice" => cheats::set_min_gas_price,
     "anvil_setNextBlockBaseFeePerGas" | "hardhat_setNextBlockBaseFeePerGas" => cheats::set_next_base_fee,
     "hardhat_setPrevRandao" | "anvil_setPrevRandao" => cheats::set_prevrandao,

@@ -110,7 +110,7 @@ fn filled(node: &Node, mut request: TransactionRequest) -> Reply<(TypedTransacti
     request.from = Some(from);
     request.chain_id.get_or_insert(node.chain_id());
     if request.nonce.is_none() {
-        let nonce = node.nonce(from);
+        let nonce = node.nonce(from)?;
         request.nonce = Some(node.pool(|pool| pool.next_nonce(from, nonce)));
     }
     request.to.get_or_insert(alloy_primitives::TxKind::Create);

@@ -1,6 +1,6 @@
 //! The HTTP and WebSocket server: both on one port.
 
-use super::{Args, routes, subscribe};
+use super::{Args, ipc, routes, subscribe};
 use crate::node::Node;
 use http::{HeaderValue, Method, header};
 use jsonrpsee::{
@@ -10,6 +10,7 @@ use jsonrpsee::{
 };
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::Arc,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -30,6 +31,8 @@ pub struct ServerConfig {
     pub response_bytes_max: u32,
     /// Most requests in a batch.
     pub batch_max: u32,
+    /// A Unix socket that is served, too.
+    pub ipc: Option<PathBuf>,
     /// Most connections at once.
     pub connections_max: u32,
 }
@@ -42,6 +45,7 @@ impl Default for ServerConfig {
             request_bytes_max: 16 << 20,
             response_bytes_max: 512 << 20,
             batch_max: 5_000,
+            ipc: None,
             connections_max: 1_024,
         }
     }
@@ -56,6 +60,9 @@ pub enum ServeError {
     /// The address cannot be listened on.
     #[error("cannot listen on {0}: {1}; check --host and --port")]
     Listen(SocketAddr, std::io::Error),
+    /// The Unix socket.
+    #[error("cannot listen on the socket {path}: {1}; choose another path with --ipc", path = .0.display())]
+    Ipc(PathBuf, String),
     /// A header that is none.
     #[error("--allow-origin `{0}` is not a header value: give an origin such as http://localhost:3000, or *")]
     Origin(String),
@@ -64,6 +71,9 @@ pub enum ServeError {
 /// Starts listening; the addresses, with the ports that were free where 0 was asked for.
 pub async fn serve(node: Arc<Node>, config: &ServerConfig) -> Result<(Vec<ServerHandle>, Vec<SocketAddr>), ServeError> {
     let module = module(node);
+    if let Some(path) = &config.ipc {
+        ipc::serve(path, module.clone(), config.batch_max, config.request_bytes_max)?;
+    }
     let (mut handles, mut addresses) = (Vec::new(), Vec::new());
     for address in &config.addresses {
         let limits = jsonrpsee::server::ServerConfig::builder()

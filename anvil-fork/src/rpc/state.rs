@@ -1,6 +1,6 @@
 //! Balances, nonces, code, storage and their proofs.
 
-use super::{Args, Reply, at};
+use super::{Args, Reply, RpcError, at};
 use crate::node::Node;
 use alloy_eips::{BlockId, BlockNumberOrTag};
 use alloy_primitives::{Address, B256, Bytes, U64, U256, keccak256, map::HashMap};
@@ -20,7 +20,7 @@ pub(super) async fn nonce(node: &Arc<Node>, mut args: Args) -> Reply<U64> {
     let address: Address = args.take("address")?;
     let block: Option<BlockId> = args.optional("block")?;
     if block == Some(BlockId::Number(BlockNumberOrTag::Pending)) {
-        let nonce = node.nonce(address);
+        let nonce = node.nonce(address)?;
         return Ok(U64::from(node.pool(|pool| pool.next_nonce(address, nonce))));
     }
     Ok(U64::from(at::view(node, block)?.account_or_empty(address)?.nonce))
@@ -29,7 +29,7 @@ pub(super) async fn nonce(node: &Arc<Node>, mut args: Args) -> Reply<U64> {
 pub(super) async fn code(node: &Arc<Node>, mut args: Args) -> Reply<Bytes> {
     let address = args.take("address")?;
     let view = at::view(node, args.optional("block")?)?;
-    Ok(view.code_by_hash_ref(view.account_or_empty(address)?.code_hash)?.original_bytes())
+    Ok(view.code(address)?.original_bytes())
 }
 
 pub(super) async fn storage(node: &Arc<Node>, mut args: Args) -> Reply<B256> {
@@ -53,6 +53,9 @@ pub(super) async fn storage_values(node: &Arc<Node>, mut args: Args) -> Reply<Ha
 pub(super) async fn account(node: &Arc<Node>, mut args: Args) -> Reply<Value> {
     let address = args.take("address")?;
     let account = at::view(node, args.optional("block")?)?.account_or_empty(address)?;
+    if !account.storage_known {
+        return Err(no_trie("storage root"));
+    }
     Ok(json!({
         "balance": account.balance,
         "nonce": U64::from(account.nonce),
@@ -65,14 +68,23 @@ pub(super) async fn account_info(node: &Arc<Node>, mut args: Args) -> Reply<Valu
     let address = args.take("address")?;
     let view = at::view(node, args.optional("block")?)?;
     let account = view.account_or_empty(address)?;
-    let code = view.code_by_hash_ref(account.code_hash)?.original_bytes();
+    let code = view.code(address)?.original_bytes();
     Ok(json!({ "balance": account.balance, "nonce": U64::from(account.nonce), "code": code }))
+}
+
+/// A fork holds what was read and changed, not the forked chain's whole trie.
+fn no_trie(what: &str) -> RpcError {
+    let text = "a fork has no whole state trie after its first block";
+    RpcError::NotFound(format!("{text}, so there is no {what}: ask at or before the fork block"))
 }
 
 pub(super) async fn proof(node: &Arc<Node>, mut args: Args) -> Reply<EIP1186AccountProofResponse> {
     let address: Address = args.take("address")?;
     let keys: Vec<JsonStorageKey> = args.optional("storage keys")?.unwrap_or_default();
     let view = at::view(node, args.optional("block")?)?;
+    if view.upstream.is_some() {
+        return Err(no_trie("proof"));
+    }
     let account = view.account_or_empty(address)?;
     let prove = |key: JsonStorageKey| {
         let slot = key.as_b256();

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 fn split(node: &Node) -> (Vec<Pooled>, Vec<Pooled>) {
     let view = node.view();
-    node.pool(|pool| pool.split(|address| view.world.account(&address).map_or(0, |account| account.nonce)))
+    node.pool(|pool| pool.split(|address| view.nonce(address).unwrap_or(0)))
 }
 
 pub(super) async fn status(node: &Arc<Node>, _: Args) -> Reply<Value> {

@@ -1,0 +1,191 @@
+//! Nodes that a fork is made from: the real anvil, and a proxy that misbehaves on request.
+
+use crate::{
+    node::{PATIENCE, free_port},
+    tools,
+};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Child, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// A running anvil, killed when dropped.
+#[derive(Debug)]
+pub struct Anvil {
+    child: Child,
+    port: u16,
+}
+
+impl Anvil {
+    /// Starts anvil with these flags, and waits until it answers.
+    pub fn start(args: &[&str]) -> Self {
+        let port = free_port();
+        let mut command = tools::anvil();
+        command.args(["--port", &port.to_string(), "--silent"]).args(args);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let anvil = Self { child: child.expect("anvil can be started"), port };
+        let end = Instant::now() + PATIENCE;
+        while post(&anvil.url(), &json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": [] })).is_none()
+        {
+            assert!(Instant::now() < end, "anvil does not answer");
+            thread::sleep(Duration::from_millis(20));
+        }
+        anvil
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// One JSON-RPC call that must succeed.
+    pub fn rpc(&self, method: &str, params: Value) -> Value {
+        rpc(&self.url(), method, params)
+    }
+}
+
+impl Drop for Anvil {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One JSON-RPC call to any node, which must succeed.
+pub fn rpc(url: &str, method: &str, params: Value) -> Value {
+    let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+    let answer = post(url, &request).unwrap_or_else(|| panic!("{url} does not answer {method}"));
+    assert!(answer.get("error").is_none(), "{method}: {answer}");
+    answer["result"].clone()
+}
+
+fn post(url: &str, request: &Value) -> Option<Value> {
+    ureq::post(url).send_json(request).ok()?.body_mut().read_json().ok()
+}
+
+/// How the proxy answers one request.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// This body, with HTTP status 200.
+    Body(String),
+    /// This HTTP status with this body.
+    Status(u16, String),
+    /// This result.
+    Result(Value),
+    /// This JSON-RPC error.
+    Error(i64, &'static str),
+    /// Nothing for so long, then the right answer.
+    Slow(Duration),
+    /// The connection is closed without an answer.
+    Close,
+    /// The right answer, of which the second half does not come.
+    Half,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    faults: Mutex<BTreeMap<String, (Fault, usize)>>,
+    asked: Mutex<BTreeMap<String, usize>>,
+}
+
+/// A proxy in front of a good node.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    port: u16,
+    state: Arc<State>,
+}
+
+impl Proxy {
+    /// Passes everything on to `target`.
+    pub fn start(target: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port can be bound");
+        let port = listener.local_addr().expect("a bound socket has an address").port();
+        let proxy = Self { port, state: Arc::default() };
+        let (served, target) = (proxy.clone(), target.to_owned());
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (served, target) = (served.clone(), target.clone());
+                thread::spawn(move || served.serve(stream, &target));
+            }
+        });
+        proxy
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// From now on this method is answered so, this many times.
+    pub fn fail(&self, method: &str, fault: Fault, times: usize) {
+        self.state.faults.lock().unwrap().insert(method.to_owned(), (fault, times));
+    }
+
+    /// From now on all is answered well.
+    pub fn heal(&self) {
+        self.state.faults.lock().unwrap().clear();
+    }
+
+    /// How often a method was asked.
+    pub fn asked(&self, method: &str) -> usize {
+        self.state.asked.lock().unwrap().get(method).copied().unwrap_or(0)
+    }
+
+    fn fault(&self, method: &str) -> Option<Fault> {
+        *self.state.asked.lock().unwrap().entry(method.to_owned()).or_default() += 1;
+        let mut faults = self.state.faults.lock().unwrap();
+        let (fault, left) = faults.get_mut(method)?;
+        *left = left.checked_sub(1)?;
+        Some(fault.clone())
+    }
+
+    /// One request a connection: simple, and enough.
+    fn serve(&self, mut stream: TcpStream, target: &str) {
+        let Some(request) = read(&mut stream) else { return };
+        let method = request["method"].as_str().unwrap_or_default();
+        let fault = self.fault(method);
+        let whole = |result: Value| json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }).to_string();
+        let good = || post(target, &request).unwrap_or_default().to_string();
+        let (status, body, cut) = match fault {
+            None => (200, good(), false),
+            Some(Fault::Body(body)) => (200, body, false),
+            Some(Fault::Status(status, body)) => (status, body, false),
+            Some(Fault::Result(result)) => (200, whole(result), false),
+            Some(Fault::Error(code, message)) => {
+                let error = json!({ "code": code, "message": message });
+                (200, json!({ "jsonrpc": "2.0", "id": request["id"], "error": error }).to_string(), false)
+            }
+            Some(Fault::Slow(time)) => {
+                thread::sleep(time);
+                (200, good(), false)
+            }
+            Some(Fault::Close) => return,
+            Some(Fault::Half) => (200, good(), true),
+        };
+        let head = format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nconnection: close\r\n");
+        let sent = if cut { &body[..body.len() / 2] } else { body.as_str() };
+        let _ = write!(stream, "{head}content-length: {}\r\n\r\n{sent}", body.len());
+    }
+}
+
+fn read(stream: &mut TcpStream) -> Option<Value> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 4_096];
+    loop {
+        let length = stream.read(&mut chunk).ok().filter(|length| *length > 0)?;
+        bytes.extend_from_slice(&chunk[..length]);
+        let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+        let wanted =
+            head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok())?;
+        if bytes.len() >= end + 4 + wanted {
+            return serde_json::from_slice(&bytes[end + 4..end + 4 + wanted]).ok();
+        }
+    }
+}
