@@ -80,7 +80,7 @@ pub struct NodeFlags {
     /// BIP-39 phrase that the accounts are made from; the usual test phrase where it is not given
     #[arg(long, short, conflicts_with_all = ["mnemonic_random", "mnemonic_seed_unsafe"])]
     pub mnemonic: Option<String>,
-    /// Draw a phrase of 12, 15, 18, 21 or 24 words
+    /// Draw a phrase of 12, 15, 18, 21 or 24 words [default: 12]
     #[arg(long, value_name = "WORDS", num_args = 0..=1, default_missing_value = "12", conflicts_with = "mnemonic_seed_unsafe")]
     pub mnemonic_random: Option<usize>,
     /// Make the phrase from a number: anybody can do so again, so nothing of value may be on its accounts
