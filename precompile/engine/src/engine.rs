@@ -20,7 +20,11 @@ use foreblock_precompile::{ModelId, Outcome};
 pub(crate) use batch::{concat_rows, split_rows};
 pub use facts::{BatchFacts, BatchTiming, FACTS_FILE, Facts, State};
 
-use crate::{Catalog, Limits, Pool, ort::OrtConfig};
+use crate::{
+    Catalog, Limits, Pool,
+    cuda::{self, Accelerator, DeviceError},
+    ort::OrtConfig,
+};
 use cache::Cache;
 use model::Model;
 
@@ -48,13 +52,27 @@ pub struct Config {
     pub limits: Limits,
     /// Where ONNX Runtime is and what its worker processes may use.
     pub ort: OrtConfig,
+    /// GPU of the exact engine; its answers are those of the CPU.
+    pub accelerator: Option<Accelerator>,
+}
+
+impl Config {
+    /// What people call the engines.
+    pub const NAMES: [&str; 3] = ["exact", "exact-cuda", "ort"];
+
+    /// The defaults for one of [`Config::NAMES`]. Fails for `exact-cuda` where there is no GPU.
+    pub fn named(name: &str) -> Result<Self, DeviceError> {
+        let kind = if name == "ort" { Kind::Ort } else { Kind::Exact };
+        let accelerator = if name == "exact-cuda" { Some(Accelerator::new(cuda::open(0)?)) } else { None };
+        Ok(Self { kind, accelerator, ..Self::default() })
+    }
 }
 
 impl Default for Config {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let (limits, ort) = (Limits::default(), OrtConfig::default());
-        Self { kind: Kind::Exact, threads, loaded_bytes_max: 2 << 30, limits, ort }
+        Self { kind: Kind::Exact, threads, loaded_bytes_max: 2 << 30, limits, ort, accelerator: None }
     }
 }
 
@@ -130,10 +148,10 @@ impl Engine {
         Ok(Facts { manifest: entry.manifest, batch, state, engine, run_time })
     }
 
-    /// What answers: `exact (avx2)` or `onnxruntime`.
+    /// What answers: `exact (avx2)`, `exact (NVIDIA H200)` or `onnxruntime`.
     pub fn engine_name(&self) -> String {
         match self.0.config.kind {
-            Kind::Exact => model::exact_name(),
+            Kind::Exact => model::exact_name(self.0.config.accelerator.as_ref()),
             Kind::Ort => "onnxruntime".into(),
         }
     }

@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use crate::cuda::Accelerator;
 use crate::failure::{self, Failure};
-use crate::graph::{self, Context, Cost, Opsets, Plan};
+use crate::graph::{self, Context, Cost, Opsets, Plan, Stop};
 use crate::kernels::Isa;
 use crate::onnx::error::invalid;
 use crate::onnx::proto::{DimensionValue, GraphProto, ModelProto, TypeProto, TypeValue, ValueInfoProto};
@@ -32,6 +33,8 @@ pub struct LoadOptions {
     pub folder: Option<PathBuf>,
     /// Instruction set to compute with; the best there is by default. No answer depends on it.
     pub isa: Option<Isa>,
+    /// Device to compute on as far as it can; none by default. No answer depends on it.
+    pub accelerator: Option<Accelerator>,
 }
 
 /// What a model takes or gives.
@@ -72,6 +75,7 @@ pub struct ExactModel {
     outputs: Vec<ValueSpec>,
     limits: Limits,
     isa: Isa,
+    accelerator: Option<Accelerator>,
 }
 
 impl ExactModel {
@@ -103,9 +107,10 @@ impl ExactModel {
         let graph = model.graph.as_ref().ok_or_else(|| invalid("the file holds no graph"))?;
         let (inputs, outputs) = specs(graph)?;
         let isa = options.isa.unwrap_or_else(Isa::best);
+        let accelerator = options.accelerator.clone();
         let constants = Constants::new(&options.limits, options.folder.as_deref());
-        let plan = graph::compile(graph, opsets(model), constants, isa, &options.limits)?;
-        Ok(Self { plan, inputs, outputs, limits: options.limits.clone(), isa })
+        let plan = graph::compile(graph, opsets(model), constants, isa, &options.limits, accelerator.as_ref())?;
+        Ok(Self { plan, inputs, outputs, limits: options.limits.clone(), isa, accelerator })
     }
 
     /// What it takes, in order.
@@ -138,9 +143,26 @@ impl ExactModel {
     /// As [`ExactModel::run_measured`], but NaN and infinity pass: for tests of operators.
     pub fn run_unchecked(&self, inputs: Vec<Tensor>, pool: &Pool) -> Result<(Vec<Tensor>, Cost), Failure> {
         check_inputs(&self.inputs, &inputs)?;
+        if let Some(result) = self.run_on_device(&inputs, pool) {
+            return result;
+        }
         let context = Context::new(self.isa, &self.limits);
         let outputs = pool.install(|| self.plan.run(inputs, &[], &context))?;
         Ok((outputs, context.cost()))
+    }
+
+    /// A run on the device; `None` where there is none, or where it breaks down.
+    fn run_on_device(&self, inputs: &[Tensor], pool: &Pool) -> Option<Result<(Vec<Tensor>, Cost), Failure>> {
+        let accelerator = self.accelerator.as_ref().filter(|accelerator| accelerator.breakdown().is_none())?;
+        let context = Context::new(self.isa, &self.limits);
+        match pool.install(|| self.plan.run_on(inputs.to_vec(), accelerator, &context)) {
+            Ok(outputs) => Some(Ok((outputs, context.cost()))),
+            Err(Stop::Failed(failure)) => Some(Err(failure)),
+            Err(Stop::Broken(error)) => {
+                accelerator.break_down(error);
+                None
+            }
+        }
     }
 
     /// What a run on inputs of these shapes costs, found by running it on zeros.

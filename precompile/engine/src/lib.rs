@@ -6,6 +6,7 @@
 pub mod catalog;
 pub mod certify;
 pub mod commands;
+pub mod cuda;
 pub mod engine;
 pub mod exact;
 pub mod failure;
@@ -16,6 +17,7 @@ pub mod input;
 mod kernels;
 pub mod manifest;
 pub mod model_dir;
+mod narrow;
 pub mod onnx;
 pub mod ops;
 pub mod ort;

@@ -3,6 +3,7 @@
 use alloy_primitives::{B256, Keccak256};
 use anyhow::ensure;
 use foreblock_engine::{ExactModel, Pool, Tensor, tensor::Data};
+use half::{bf16, f16};
 
 use crate::{ROWS, questions};
 
@@ -25,17 +26,23 @@ pub(crate) fn digest(model: &ExactModel, pool: &Pool, batch: usize) -> anyhow::R
     Ok(hasher.finalize())
 }
 
-fn little_endian(tensor: &Tensor) -> anyhow::Result<Vec<u8>> {
+/// The bytes of a tensor. A NaN counts as one value: processors choose its sign, and no answer with NaN is ever given.
+pub(crate) fn little_endian(tensor: &Tensor) -> anyhow::Result<Vec<u8>> {
     macro_rules! bytes {
         ($values:expr) => {
             $values.iter().flat_map(|value| value.to_le_bytes()).collect()
         };
     }
+    macro_rules! floats {
+        ($values:expr, $nan:expr) => {
+            $values.iter().flat_map(|x| if x.is_nan() { $nan } else { *x }.to_le_bytes()).collect()
+        };
+    }
     Ok(match tensor.data() {
-        Data::F32(values) => bytes!(values),
-        Data::F64(values) => bytes!(values),
-        Data::F16(values) => bytes!(values),
-        Data::Bf16(values) => bytes!(values),
+        Data::F32(values) => floats!(values, f32::NAN),
+        Data::F64(values) => floats!(values, f64::NAN),
+        Data::F16(values) => floats!(values, f16::NAN),
+        Data::Bf16(values) => floats!(values, bf16::NAN),
         Data::I8(values) => bytes!(values),
         Data::I16(values) => bytes!(values),
         Data::I32(values) => bytes!(values),

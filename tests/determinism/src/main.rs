@@ -1,9 +1,11 @@
-//! `determinism MODEL.onnx...` prints one digest a model: of what the exact engine answers to 32 questions that any machine
-//! makes up in the same way. Within a machine, every batch size, thread count and instruction set must answer the same,
-//! or this fails; `cargo xtask cross` compares the digests between machines.
+//! `determinism MODEL.onnx... FOLDER...` prints one digest a model: of what the exact engine answers to 32 questions that
+//! any machine makes up in the same way; and one for each case of a folder of exported node tests. Within a machine, every
+//! batch size, thread count and instruction set must answer the same, or this fails; `cargo xtask cross` compares the
+//! digests between machines.
 #![forbid(unsafe_code)]
 
 mod answers;
+mod cases;
 mod questions;
 
 use std::{
@@ -26,13 +28,15 @@ const THREADS: [usize; 3] = [1, 2, 16];
 fn main() -> ExitCode {
     let files: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
     if files.is_empty() {
-        eprintln!("usage: determinism MODEL.onnx...");
+        eprintln!("usage: determinism MODEL.onnx... FOLDER...");
         return ExitCode::FAILURE;
     }
     let mut code = ExitCode::SUCCESS;
     for file in &files {
-        match digest(file) {
-            Ok(digest) => println!("{digest} {}", file.display()),
+        let printed = if file.is_dir() { cases::print(file) } else { print(file) };
+        match printed {
+            Ok(true) => {}
+            Ok(false) => code = ExitCode::FAILURE,
             Err(error) => {
                 println!("FAILED {}: {error:#}", file.display());
                 code = ExitCode::FAILURE;
@@ -41,6 +45,11 @@ fn main() -> ExitCode {
     }
     eprintln!("instruction sets: {:?}", Isa::available());
     code
+}
+
+fn print(file: &Path) -> anyhow::Result<bool> {
+    println!("{} {}", digest(file)?, file.display());
+    Ok(true)
 }
 
 /// The digest of a model's answers, which no setting may change.

@@ -3,6 +3,7 @@
 
 mod aarch64;
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
@@ -10,10 +11,12 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 
 use crate::process;
+use crate::provision::{Tools, provision};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
 
 const PACKAGE: &str = "foreblock-determinism";
+const PROGRAM: &str = "determinism";
 
 /// A program and what it runs on.
 struct Machine {
@@ -21,32 +24,63 @@ struct Machine {
     run: Vec<String>,
 }
 
-/// Builds, runs and compares; says whether all machines agreed.
+/// A line of the program: a digest, or why there is none, and what of.
+struct Answer {
+    digest: String,
+    of: String,
+}
+
+/// Builds, runs and compares; says whether all machines agreed. Then prints how often ONNX Runtime agrees with itself.
 pub(crate) fn cross(workspace: &Workspace) -> anyhow::Result<bool> {
     if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
         bail!("the emulated processors are set up for Linux on x86-64 only");
     }
+    let tools = provision(workspace)?;
     let models = models(workspace)?;
-    let mut first = None;
-    let mut total = Tally::default();
-    let mut rows = Vec::new();
+    let mut questions = models.clone();
+    questions.push(tools.node_cases());
+    let mut first: Option<Vec<Answer>> = None;
+    let (mut total, mut rows) = (Tally::default(), Vec::new());
     for machine in machines(workspace)? {
         let started = Instant::now();
-        let digests = machine.digests(&models)?;
-        let expected = first.get_or_insert_with(|| digests.clone());
-        let same = digests.iter().zip(expected.iter()).filter(|(one, other)| one == other && is_digest(one)).count();
-        total += Tally { passed: same as u64, failed: (models.len() - same) as u64, skipped: 0 };
-        rows.push(format!(
-            "{:44} {same}/{} models  {:6.1} s",
-            machine.name,
-            models.len(),
-            started.elapsed().as_secs_f64()
-        ));
+        let answers = machine.answers(&questions)?;
+        let seconds = started.elapsed().as_secs_f64();
+        let same = compare(&machine, first.as_ref().unwrap_or(&answers), &answers)?;
+        rows.push(format!("{:44} {same} of {} equal  {seconds:6.1} s", machine.name, answers.len()));
+        total += Tally { passed: same as u64, failed: (answers.len() - same) as u64, skipped: 0 };
+        first.get_or_insert(answers);
     }
-    println!("\nequal bytes (batch 1, 2, 7, 32; 1, 2, 16 threads; each instruction set of the machine)");
+    println!(
+        "\nanswers of {} models (batch 1, 2, 7, 32; 1, 2, 16 threads; each instruction set of the machine)",
+        models.len()
+    );
+    println!("and of the ONNX node tests (1 and 3 threads; each instruction set), byte for byte");
     rows.iter().for_each(|row| println!("{row}"));
+    yardstick(workspace, &tools, &models)?;
     println!("\n{total}");
     Ok(total.failed == 0)
+}
+
+/// How many answers are equal; names those that are not.
+fn compare(machine: &Machine, expected: &[Answer], answers: &[Answer]) -> anyhow::Result<usize> {
+    if answers.len() != expected.len() || answers.is_empty() {
+        bail!("{}: {} answers, expected {}", machine.name, answers.len(), expected.len());
+    }
+    let differs =
+        |(answer, expected): &(&Answer, &Answer)| answer.digest != expected.digest || !answer.digest.starts_with("0x");
+    let different: Vec<_> = answers.iter().zip(expected).filter(differs).collect();
+    for (answer, expected) in &different {
+        println!("{}: {}: {}, expected {}", machine.name, answer.of, answer.digest, expected.digest);
+    }
+    Ok(answers.len() - different.len())
+}
+
+/// The same questions to ONNX Runtime on this processor, over its own settings.
+fn yardstick(workspace: &Workspace, tools: &Tools, models: &[PathBuf]) -> anyhow::Result<()> {
+    println!("\ndifferent answers of ONNX Runtime over optimisation level, threads and batch (of the exact engine: 1)");
+    let mut python = Command::new(tools.python());
+    python.arg("tests/determinism/yardstick.py").args(models).current_dir(&workspace.root);
+    process::run(&mut python)
 }
 
 /// Every model in the repository that is whole: one whose weights are fetched later is not.
@@ -96,38 +130,50 @@ fn machines(workspace: &Workspace) -> anyhow::Result<Vec<Machine>> {
     Ok(machines)
 }
 
-/// The program for the baseline, or for a processor level in a target folder of its own.
+/// The program for the baseline, or for a processor level. All packages of the workspace are chosen, so that libraries
+/// have the features that the tests build them with and are built once.
 fn build(workspace: &Workspace, level: Option<&str>) -> anyhow::Result<PathBuf> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--release", "--package", PACKAGE]).current_dir(&workspace.root);
-    let mut target = workspace.target.clone();
+    cargo.args(["build", "--release", "--workspace", "--bin", PROGRAM]).current_dir(&workspace.root);
     if let Some(level) = level {
-        target = target.join("cross").join(level);
-        cargo.env("RUSTFLAGS", format!("-C target-cpu={level}")).env("CARGO_TARGET_DIR", &target);
+        cargo.env("RUSTC_WORKSPACE_WRAPPER", compiler(workspace, level)?);
     }
     process::run(&mut cargo)?;
-    Ok(target.join("release/determinism"))
+    // Every level's program is built at the same place.
+    let folder = workspace.target.join("cross").join(level.unwrap_or("x86-64-v1"));
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let (built, kept) = (workspace.target.join("release").join(PROGRAM), folder.join(PROGRAM));
+    fs::copy(&built, &kept).with_context(|| format!("cannot copy {}", built.display()))?;
+    Ok(kept)
+}
+
+/// A compiler that builds our own crates, where all floating-point operations are, for a processor level. Cargo keeps
+/// what it builds apart by this file's name.
+fn compiler(workspace: &Workspace, level: &str) -> anyhow::Result<PathBuf> {
+    let folder = workspace.target.join("cross");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let path = folder.join(format!("rustc-{level}"));
+    let script = format!("#!/bin/sh\nexec \"$@\" -C target-cpu={level}\n");
+    if !fs::read_to_string(&path).is_ok_and(|written| written == script) {
+        fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
+        process::run(Command::new("chmod").arg("+x").arg(&path))?;
+    }
+    Ok(path)
 }
 
 impl Machine {
-    /// One line a model, without its path.
-    fn digests(&self, models: &[PathBuf]) -> anyhow::Result<Vec<String>> {
+    fn answers(&self, questions: &[PathBuf]) -> anyhow::Result<Vec<Answer>> {
         let mut command = Command::new(&self.run[0]);
-        command.args(&self.run[1..]).args(models);
-        let mut lines = Vec::new();
-        let exited_well = process::watch(&mut command, |line| {
-            lines.push(line.split_whitespace().next().unwrap_or_default().to_owned());
-        });
-        exited_well.context("the emulator is needed (on Debian: apt-get install qemu-user)")?;
-        if lines.len() != models.len() {
-            bail!("{}: {} lines for {} models", self.name, lines.len(), models.len());
-        }
-        Ok(lines)
+        command.args(&self.run[1..]).args(questions);
+        let mut answers = Vec::new();
+        // What it exits with is no news: it printed what failed.
+        process::read(&mut command, |line| {
+            let (digest, of) = line.split_once(' ').unwrap_or((line, ""));
+            answers.push(Answer { digest: digest.to_owned(), of: of.to_owned() });
+        })
+        .context("the emulator is needed (on Debian: apt-get install qemu-user)")?;
+        Ok(answers)
     }
-}
-
-fn is_digest(line: &str) -> bool {
-    line.starts_with("0x")
 }
 
 fn text(path: PathBuf) -> String {

@@ -23,14 +23,20 @@ pub(crate) fn succeeds(command: &mut Command) -> anyhow::Result<bool> {
 
 /// Runs a program, passes on each line of its standard output and shows it to `see`; says whether it exited with 0.
 pub(crate) fn watch(command: &mut Command, mut see: impl FnMut(&str)) -> anyhow::Result<bool> {
+    read(command, |text| {
+        println!("{text}");
+        see(text);
+    })
+}
+
+/// As [`watch`], but the lines are for `see` alone.
+pub(crate) fn read(command: &mut Command, mut see: impl FnMut(&str)) -> anyhow::Result<bool> {
     announce(command);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().with_context(|| missing(command))?;
     let output = child.stdout.take().context("the program's output is not piped")?;
     for text in BufReader::new(output).split(b'\n') {
         let text = text.context("cannot read the program's output")?;
-        let text = String::from_utf8_lossy(&text);
-        println!("{text}");
-        see(&text);
+        see(&String::from_utf8_lossy(&text));
     }
     Ok(child.wait()?.success())
 }

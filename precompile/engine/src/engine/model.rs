@@ -15,6 +15,7 @@ use super::{BatchFacts, Config, FACTS_FILE, Kind, Unavailable, cache::Weighed};
 use crate::{
     Catalog, ExactModel, Isa, LoadOptions, Manifest, Pool, Tensor,
     catalog::Entry,
+    cuda::Accelerator,
     golden,
     model_dir::Files,
     ort::{OrtModel, RunError},
@@ -32,7 +33,7 @@ pub(super) struct Model {
 }
 
 enum Runner {
-    Exact { model: Box<ExactModel>, pool: Arc<Pool> },
+    Exact { model: Box<ExactModel>, pool: Arc<Pool>, accelerator: Option<Accelerator> },
     Ort(Box<OrtModel>),
 }
 
@@ -99,7 +100,7 @@ impl Model {
     /// Runs the model on tensors that fit its inputs.
     pub(super) fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, Stop> {
         match &self.runner {
-            Runner::Exact { model, pool } => model.run(inputs, pool).map_err(Stop::Failed),
+            Runner::Exact { model, pool, .. } => model.run(inputs, pool).map_err(Stop::Failed),
             Runner::Ort(model) => model.run(inputs).map_err(|error| match error {
                 RunError::Failed(failure) => Stop::Failed(failure),
                 RunError::Broke(error) => Stop::Unavailable(Unavailable::Broke(error.to_string())),
@@ -110,7 +111,7 @@ impl Model {
     /// What answers.
     pub(super) fn engine_name(&self) -> String {
         match &self.runner {
-            Runner::Exact { .. } => exact_name(),
+            Runner::Exact { accelerator, .. } => exact_name(accelerator.as_ref()),
             Runner::Ort(model) => model.name(),
         }
     }
@@ -163,9 +164,12 @@ impl Weighed for Model {
     }
 }
 
-/// Name of the exact engine with the instruction set that it uses here.
-pub(super) fn exact_name() -> String {
-    format!("exact ({})", format!("{:?}", Isa::best()).to_lowercase())
+/// Name of the exact engine with what it computes on here: a GPU, or else an instruction set.
+pub(super) fn exact_name(accelerator: Option<&Accelerator>) -> String {
+    match accelerator.filter(|accelerator| accelerator.breakdown().is_none()) {
+        Some(accelerator) => format!("exact ({})", accelerator.name()),
+        None => format!("exact ({})", format!("{:?}", Isa::best()).to_lowercase()),
+    }
 }
 
 fn runner(
@@ -182,9 +186,13 @@ fn runner(
     let weights = screen::check(graph, files).map_err(|error| failed(error.to_string()))?;
     if config.kind == Kind::Exact {
         let folder = folder.filter(|_| !weights.is_empty());
-        let options = LoadOptions { limits: config.limits.clone(), folder, isa: None };
+        let options =
+            LoadOptions { limits: config.limits.clone(), folder, isa: None, accelerator: config.accelerator.clone() };
         match ExactModel::load(graph.clone(), &options) {
-            Ok(model) => return Ok(Runner::Exact { model: Box::new(model), pool }),
+            Ok(model) => {
+                let accelerator = config.accelerator.clone();
+                return Ok(Runner::Exact { model: Box::new(model), pool, accelerator });
+            }
             Err(error) if entry.manifest.profile() != Profile::Tolerance => return Err(failed(error.to_string())),
             Err(_) => {}
         }

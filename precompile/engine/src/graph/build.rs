@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::node::{Node, Subgraph, name_of};
+use super::offload::{self, DeviceStep};
 use super::order::sorted;
 use super::plan::{Inputs, Plan, Source, Step};
+use super::turn::Turned;
+use crate::cuda::Accelerator;
 use crate::kernels::Isa;
 use crate::onnx::error::invalid;
 use crate::onnx::proto::{GraphProto, NodeProto, TensorProto};
@@ -26,7 +29,8 @@ pub(crate) type Opsets = HashMap<String, i64>;
 /// State of compiling a model; scopes are nested as the graphs are.
 pub(super) struct Compiler {
     pub(super) isa: Isa,
-    limits: Limits,
+    accelerator: Option<Accelerator>,
+    pub(super) limits: Limits,
     opsets: Opsets,
     constants: Constants,
     scopes: Vec<Scope>,
@@ -39,6 +43,8 @@ pub(super) struct Compiler {
 #[derive(Default)]
 struct Scope {
     names: HashMap<String, Source>,
+    /// Names of values that are transposes of others, not done so far.
+    turned: HashMap<String, Turned>,
     plan: Plan,
     /// Where the values from outside come from, in the graph around.
     captured: Vec<Source>,
@@ -53,9 +59,11 @@ pub(crate) fn compile(
     constants: Constants,
     isa: Isa,
     limits: &Limits,
+    accelerator: Option<&Accelerator>,
 ) -> Result<Plan, LoadError> {
     let mut compiler = Compiler {
         isa,
+        accelerator: accelerator.cloned(),
         limits: limits.clone(),
         opsets,
         constants,
@@ -131,18 +139,50 @@ impl Compiler {
         plan.slots - 1
     }
 
-    fn define(&mut self, name: &str, source: Source) -> Result<(), LoadError> {
+    pub(super) fn define(&mut self, name: &str, source: Source) -> Result<(), LoadError> {
+        self.free_name(name)?;
+        self.scope().names.insert(name.to_owned(), source);
+        Ok(())
+    }
+
+    pub(super) fn define_turned(&mut self, name: &str, turned: Turned) -> Result<(), LoadError> {
+        self.free_name(name)?;
+        self.scope().turned.insert(name.to_owned(), turned);
+        Ok(())
+    }
+
+    fn free_name(&mut self, name: &str) -> Result<(), LoadError> {
         if name.is_empty() {
             return Err(invalid("an input or constant has no name"));
         }
-        match self.scope().names.insert(name.to_owned(), source) {
-            None => Ok(()),
-            Some(_) => Err(invalid(format!("the name {name} is defined twice"))),
+        let scope = self.scope();
+        if scope.names.contains_key(name) || scope.turned.contains_key(name) {
+            return Err(invalid(format!("the name {name} is defined twice")));
         }
+        Ok(())
+    }
+
+    /// What `name` is a transpose of, in the graph at hand.
+    pub(super) fn turned(&self, name: &str) -> Option<&Turned> {
+        self.scopes.last()?.turned.get(name)
+    }
+
+    pub(super) fn take_turned(&mut self, name: &str) -> Option<Turned> {
+        self.scope().turned.remove(name)
+    }
+
+    /// What `name` means, if the graph at hand defines it.
+    pub(super) fn own(&self, name: &str) -> Option<Source> {
+        self.scopes.last()?.names.get(name).cloned()
+    }
+
+    pub(super) fn opset(&self, domain: &str) -> i64 {
+        self.opsets.get(domain).copied().unwrap_or(0)
     }
 
     /// What `name` means in the innermost graph; a value of a graph around is captured on the way.
     fn resolve(&mut self, name: &str) -> Result<Option<Source>, LoadError> {
+        self.unturn(name)?;
         let Some(depth) = self.scopes.iter().rposition(|scope| scope.names.contains_key(name)) else { return Ok(None) };
         let mut source = self.scopes[depth].names[name].clone();
         if matches!(source, Source::Slot { .. }) {
@@ -167,6 +207,20 @@ impl Compiler {
                 max: self.limits.nodes_max as u64,
             });
         }
+        if self.turn(proto)? {
+            return Ok(());
+        }
+        if nests(proto) {
+            // Graphs inside see plain values only.
+            let mut names: Vec<_> = self.scope().turned.keys().cloned().collect();
+            names.sort();
+            names.iter().try_for_each(|name| self.unturn(name))?;
+        }
+        self.place(proto)
+    }
+
+    /// Builds a node and appends it to the plan.
+    pub(super) fn place(&mut self, proto: &NodeProto) -> Result<(), LoadError> {
         let (operator, opset) = self.operator(proto)?;
         let mut inputs = Vec::with_capacity(proto.input.len());
         for name in &proto.input {
@@ -179,15 +233,28 @@ impl Compiler {
         self.scope().wanted.clear();
         let node = Node { proto, opset, constants, absorbed: Default::default(), compiler: (&mut *self).into() };
         let kernel = (operator.build)(&node)?;
+        let offloaded = if node.offloads() { ops::cuda::build(operator, &node) } else { None };
         let absorbed = node.absorbed.into_inner();
+        let device = offloaded.and_then(|kernel| self.on_device(kernel, &inputs));
         for index in absorbed {
             inputs[index] = Source::Absent;
         }
         let captured = std::mem::take(&mut self.scope().wanted);
         let label = format!("{} ({})", name_of(proto), operator.name);
-        let nested = proto.attribute.iter().any(|a| a.g.is_some() || !a.graphs.is_empty());
-        let step = Step { label, kernel, inputs, captured, outputs: Vec::new(), nested };
+        let nested = nests(proto);
+        let step = Step { label, kernel, inputs, captured, outputs: Vec::new(), nested, device };
         self.finish(proto, step)
+    }
+
+    /// A step's part on the device; where that breaks down already now, the step stays on the CPU.
+    fn on_device(&self, kernel: ops::cuda::Offloaded, inputs: &[Source]) -> Option<DeviceStep> {
+        let constants = offload::constants(inputs, self.accelerator.as_ref()?);
+        constants.ok().map(|constants| DeviceStep { kernel, constants })
+    }
+
+    /// Whether steps of the graph at hand may run on a device: those of graphs in nodes do not.
+    pub(super) fn offloads(&self) -> bool {
+        self.accelerator.is_some() && self.scopes.len() == 1
     }
 
     fn operator(&self, proto: &NodeProto) -> Result<(&'static ops::Operator, i64), LoadError> {
@@ -197,7 +264,7 @@ impl Compiler {
         if let Some(reason) = super::refused::reason(domain, op) {
             return Err(LoadError::Refused { node: node(), op: op.to_owned(), reason });
         }
-        let opset = self.opsets.get(domain).copied().unwrap_or(0);
+        let opset = self.opset(domain);
         let hint = match domain {
             "" | "ai.onnx.ml" if opset == 0 => "the model does not import this operator set: export it again",
             "" | "ai.onnx.ml" => "export the model with other operators, or register it with the tolerance profile",
@@ -253,4 +320,9 @@ impl Compiler {
         self.folded_bytes = total;
         Some(tensors)
     }
+}
+
+/// Whether a node holds graphs.
+fn nests(proto: &NodeProto) -> bool {
+    proto.attribute.iter().any(|a| a.g.is_some() || !a.graphs.is_empty())
 }

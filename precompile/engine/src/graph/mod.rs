@@ -7,12 +7,15 @@
 mod build;
 mod context;
 mod node;
+mod offload;
 mod order;
 mod plan;
 mod refused;
+mod turn;
 
 pub(crate) use build::{Opsets, compile};
 pub use context::{Context, Cost};
 pub use node::{Node, Subgraph};
+pub(crate) use offload::{DeviceInputs, Stop, Value};
 pub use plan::{Inputs, Plan};
 pub(crate) use refused::reason as refusal;

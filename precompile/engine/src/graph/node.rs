@@ -42,6 +42,10 @@ impl<'a> Node<'a> {
         self.compiler.borrow().isa
     }
 
+    pub(super) fn offloads(&self) -> bool {
+        self.compiler.borrow().offloads()
+    }
+
     /// Number of inputs listed, absent ones in between included.
     pub fn inputs(&self) -> usize {
         self.proto.input.len()

@@ -1,6 +1,7 @@
 //! A graph ready to run.
 
 use super::context::Context;
+use super::offload::{DeviceStep, Value};
 use crate::failure::{self, Failure};
 use crate::ops::Kernel;
 use crate::tensor::Tensor;
@@ -25,6 +26,8 @@ pub(super) struct Step {
     pub(super) outputs: Vec<Option<usize>>,
     /// Whether it holds graphs, whose length of work is not known.
     pub(super) nested: bool,
+    /// Its kernel on the device that the model was loaded for.
+    pub(super) device: Option<DeviceStep>,
 }
 
 /// Operations in order, with all names resolved.
@@ -39,7 +42,7 @@ pub struct Plan {
 
 /// A kernel's inputs.
 pub struct Inputs {
-    values: Vec<Option<Tensor>>,
+    pub(super) values: Vec<Option<Tensor>>,
     pub(super) captured: Vec<Tensor>,
 }
 
@@ -79,22 +82,48 @@ fn missing(index: usize) -> Failure {
     failure::arity(format!("input {index} is missing"))
 }
 
+/// What a slot holds: a tensor, wherever it is.
+pub(super) trait Held: Clone {
+    fn of(tensor: Tensor) -> Self;
+    fn size_bytes(&self) -> u64;
+}
+
+impl Held for Tensor {
+    fn of(tensor: Tensor) -> Self {
+        tensor
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes()
+    }
+}
+
+impl Held for Value {
+    fn of(tensor: Tensor) -> Self {
+        Self::Host(tensor)
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes()
+    }
+}
+
 /// The values of a run in progress.
-struct Slots {
-    values: Vec<Option<Tensor>>,
+pub(super) struct Slots<V> {
+    values: Vec<Option<V>>,
     sizes: Vec<u64>,
 }
 
-impl Slots {
-    fn put(&mut self, slot: usize, tensor: Tensor, counted_bytes: u64) {
+impl<V: Held> Slots<V> {
+    fn put(&mut self, slot: usize, value: V, counted_bytes: u64) {
         self.sizes[slot] = counted_bytes;
-        self.values[slot] = Some(tensor);
+        self.values[slot] = Some(value);
     }
 
-    fn fetch(&mut self, source: &Source) -> Option<Tensor> {
+    pub(super) fn fetch(&mut self, source: &Source) -> Option<V> {
         match source {
             Source::Absent => None,
-            Source::Constant(tensor) => Some(tensor.clone()),
+            Source::Constant(tensor) => Some(V::of(tensor.clone())),
             Source::Slot { slot, last: true } => self.values[*slot].take(),
             Source::Slot { slot, last: false } => self.values[*slot].clone(),
         }
@@ -114,6 +143,20 @@ impl Plan {
         captured: &[Tensor],
         context: &Context,
     ) -> Result<Vec<Tensor>, Failure> {
+        let (mut slots, entry_bytes) = self.enter(arguments, context)?;
+        for (slot, tensor) in self.captures.iter().zip(captured) {
+            slots.put(*slot, tensor.clone(), 0);
+        }
+        for step in &self.steps {
+            step.run(&mut slots, context).map_err(|failure| step.named(failure))?;
+        }
+        let outputs = self.outputs.iter().map(|source| Self::output(&mut slots, source)).collect();
+        context.set_live(entry_bytes)?;
+        outputs
+    }
+
+    /// Slots that hold the arguments, and the bytes that were alive before.
+    pub(super) fn enter<V: Held>(&self, arguments: Vec<Tensor>, context: &Context) -> Result<(Slots<V>, u64), Failure> {
         if arguments.len() != self.inputs.len() {
             let (expected, came) = (self.inputs.len(), arguments.len());
             return Err(failure::arity(format!("expected {expected} inputs, got {came}")));
@@ -123,26 +166,18 @@ impl Plan {
         for (slot, tensor) in self.inputs.iter().zip(arguments) {
             let size = tensor.size_bytes();
             context.grow(size)?;
-            slots.put(*slot, tensor, size);
+            slots.put(*slot, V::of(tensor), size);
         }
-        for (slot, tensor) in self.captures.iter().zip(captured) {
-            slots.put(*slot, tensor.clone(), 0);
-        }
-        for step in &self.steps {
-            step.run(&mut slots, context).map_err(|f| Failure::new(f.code, format!("{}: {}", step.label, f.reason)))?;
-        }
-        let outputs = self
-            .outputs
-            .iter()
-            .map(|source| slots.fetch(source).ok_or_else(|| failure::undefined("an output has no value")));
-        let outputs = outputs.collect();
-        context.set_live(entry_bytes)?;
-        outputs
+        Ok((slots, entry_bytes))
+    }
+
+    pub(super) fn output<V: Held>(slots: &mut Slots<V>, source: &Source) -> Result<V, Failure> {
+        slots.fetch(source).ok_or_else(|| failure::undefined("an output has no value"))
     }
 }
 
 impl Step {
-    fn run(&self, slots: &mut Slots, context: &Context) -> Result<(), Failure> {
+    fn run(&self, slots: &mut Slots<Tensor>, context: &Context) -> Result<(), Failure> {
         let live = context.live();
         let values: Vec<_> = self.inputs.iter().map(|source| slots.fetch(source)).collect();
         let captured: Vec<_> = self.captured.iter().filter_map(|source| slots.fetch(source)).collect();
@@ -150,21 +185,38 @@ impl Step {
         let mut inputs = Inputs { values, captured };
         let outputs = (self.kernel)(&mut inputs, context)?;
         drop(inputs);
+        self.leave(slots, outputs, live, read, context)
+    }
+
+    /// Keeps the outputs, and counts: `live` bytes before the step, `read` bytes of inputs.
+    pub(super) fn leave<V: Held>(
+        &self,
+        slots: &mut Slots<V>,
+        outputs: Vec<V>,
+        live: u64,
+        read: u64,
+        context: &Context,
+    ) -> Result<(), Failure> {
         if outputs.len() < self.outputs.len() {
             return Err(failure::arity(format!("expected {} outputs, got {}", self.outputs.len(), outputs.len())));
         }
         let mut written = 0;
-        for (slot, tensor) in self.outputs.iter().zip(outputs) {
+        for (slot, value) in self.outputs.iter().zip(outputs) {
             if let Some(slot) = slot {
-                let size = tensor.size_bytes();
+                let size = value.size_bytes();
                 written += size;
-                slots.put(*slot, tensor, size);
+                slots.put(*slot, value, size);
             }
         }
         context.count_moved(read + written);
         let freed = slots.freed_bytes(self.inputs.iter().chain(&self.captured));
         context.set_live(live + written)?;
         context.set_live(live + written - freed)
+    }
+
+    /// A failure that says where it happened.
+    pub(super) fn named(&self, failure: Failure) -> Failure {
+        Failure::new(failure.code, format!("{}: {}", self.label, failure.reason))
     }
 }
 

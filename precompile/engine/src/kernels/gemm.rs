@@ -38,6 +38,13 @@ impl Pack for Strided<'_> {
         if self.line_stride == 1 {
             for (k, row) in out.chunks_exact_mut(width).enumerate() {
                 let start = (k0 + k) * self.k_stride + line0;
+                if let (true, Some(row), Some(line)) =
+                    (lines == PANEL, row.first_chunk_mut::<PANEL>(), self.data[start..].first_chunk::<PANEL>())
+                {
+                    // Whole panels, as nearly all are, without a call.
+                    *row = *line;
+                    continue;
+                }
                 row[..lines].copy_from_slice(&self.data[start..start + lines]);
                 row[lines..].fill(0.0);
             }

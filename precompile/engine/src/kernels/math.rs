@@ -202,8 +202,4 @@ single! {
     exp => Exp, "[`Exp`] of a single value.";
     log => Log, "[`Log`] of a single value.";
     tanh => Tanh, "[`Tanh`] of a single value.";
-    sigmoid => Sigmoid, "[`Sigmoid`] of a single value.";
-    erf => Erf, "[`Erf`] of a single value.";
-    sin => Sin, "[`Sin`] of a single value.";
-    cos => Cos, "[`Cos`] of a single value.";
 }

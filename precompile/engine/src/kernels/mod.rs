@@ -1,5 +1,4 @@
 //! Fixed-order kernels. Nothing here knows of ONNX.
-#![allow(dead_code, reason = "operators that use the rest are being written")]
 
 pub(crate) mod depthwise;
 mod dispatch;
@@ -19,9 +18,8 @@ pub(crate) mod sum;
 
 use rayon::prelude::*;
 
+pub(crate) use dispatch::Fma;
 pub use dispatch::Isa;
-#[allow(unused_imports, reason = "operators that use them are being written")]
-pub(crate) use dispatch::{Fma, Work, run};
 
 /// Elements of elementwise work that are worth another thread.
 const TASK_ELEMENTS: usize = 1 << 15;

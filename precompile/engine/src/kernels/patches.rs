@@ -22,6 +22,22 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
+    /// The same convolution with its rows along the last axis: an axis of length 1 behind the others, as convolutions
+    /// over sequences have it, would make every row of one element. Neither outputs nor chains change their order.
+    pub(crate) fn by_rows(mut self) -> Self {
+        for _ in 1..AXES {
+            let last = AXES - 1;
+            if self.input[last] == 1 && self.output[last] == 1 && self.kernel[last] == 1 && self.pad[last] == 0 {
+                for list in [&mut self.input, &mut self.output, &mut self.kernel, &mut self.pad] {
+                    list.rotate_right(1);
+                }
+                self.stride.rotate_right(1);
+                self.dilation.rotate_right(1);
+            }
+        }
+        self
+    }
+
     /// Length of a patch: channels by kernel.
     pub(crate) fn k(&self) -> usize {
         self.channels * self.kernel.iter().product::<usize>()

@@ -38,16 +38,6 @@ pub(crate) fn sum16(values: &[f32]) -> f32 {
     sum_by(values, |x| x)
 }
 
-/// As [`sum16`], of `count` elements that `at` gives.
-#[inline(always)]
-pub(crate) fn sum16_at(count: usize, at: impl Fn(usize) -> f32) -> f32 {
-    let mut lanes = [0.0f32; LANES];
-    for i in 0..count {
-        lanes[i % LANES] += at(i);
-    }
-    fold_lanes(lanes)
-}
-
 /// Greatest element by `if a > b {a} else {b}`, from negative infinity; the order changes nothing but which NaN is kept.
 #[inline(always)]
 pub(crate) fn max16(values: &[f32]) -> f32 {
@@ -77,7 +67,6 @@ mod tests {
         assert_eq!(sum16(&values), 1.0);
         (values[0], values[8], values[4], values[12]) = (1e8, 1.0, -1e8, 0.0);
         assert_eq!(sum16(&values), 0.0);
-        assert_eq!(sum16_at(values.len(), |i| values[i]), 0.0);
         // Elements 0 and 16 share a lane.
         (values[0], values[16], values[8], values[4]) = (1e8, -1e8, 1.0, 0.0);
         assert_eq!(sum16(&values), 1.0);

@@ -175,14 +175,13 @@ fn run(
             weights.groups * weights.channels
         )));
     }
-    let Placed { input, output, kernel, stride, dilation, pad, .. } = placed;
-    let geometry = Geometry { channels: weights.channels, input, output, kernel, stride, dilation, pad, transposed };
+    let geometry = placed.geometry(weights.channels, transposed);
     let bias = bias.map(|b| b.values::<f32>()).transpose()?;
     if bias.is_some_and(|b| b.len() != features) {
         return Err(failure::wrong_shape(format!("expected a bias of {features} values")));
     }
     let mut shape = vec![images, features];
-    shape.extend(&output[AXES - (x.rank() - 2)..]);
+    shape.extend(&placed.output[AXES - (x.rank() - 2)..]);
     let total = count(&shape)?;
     context.count_macs(total as u64 * geometry.k() as u64);
     let mut out = context.zeros::<f32>(total)?;

@@ -1,10 +1,11 @@
 //! Float tensors of any width as doubles, for operators that are too rare to be written for `f32` alone: they compute in
 //! doubles by basic operations and `kernels::math64`, and round once.
 
-use half::{bf16, f16};
+use half::bf16;
 
 use crate::failure::{self, Failure};
 use crate::graph::Context;
+use crate::narrow::to_f16;
 use crate::tensor::{Data, Element, ElementType, Tensor};
 
 /// The elements of a float tensor.
@@ -52,7 +53,7 @@ pub(super) fn narrow(
     match kind {
         ElementType::F64 => Tensor::new(shape, values),
         ElementType::F32 => of(shape, &values, |x| x as f32, context),
-        ElementType::F16 => of(shape, &values, f16::from_f64, context),
+        ElementType::F16 => of(shape, &values, to_f16, context),
         ElementType::Bf16 => of(shape, &values, bf16::from_f64, context),
         _ => Err(failure::wrong_type(format!("expected floats, got {kind}"))),
     }

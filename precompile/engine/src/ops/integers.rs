@@ -6,6 +6,7 @@ use super::shape::{broadcast, broadcast_strides, for_each_run};
 use super::{Built, LATEST, Operator, kernel};
 use crate::failure::{self, Failure};
 use crate::graph::{Context, Node};
+use crate::narrow::to_f16;
 use crate::tensor::{Data, Element, Tensor};
 
 pub(super) const OPERATORS: &[Operator] = &[
@@ -153,7 +154,7 @@ fn modulo(node: &Node<'_>) -> Built {
         let y = match a.data() {
             Data::F32(_) => zip::<f32, f32>(a, b, context, |x, y| Ok(float(f64::from(*x), f64::from(*y)) as f32)),
             Data::F64(_) => zip::<f64, f64>(a, b, context, |x, y| Ok(float(*x, *y))),
-            Data::F16(_) => zip::<f16, f16>(a, b, context, |x, y| Ok(f16::from_f64(float(x.to_f64(), y.to_f64())))),
+            Data::F16(_) => zip::<f16, f16>(a, b, context, |x, y| Ok(to_f16(float(x.to_f64(), y.to_f64())))),
             Data::Bf16(_) => zip::<bf16, bf16>(a, b, context, |x, y| Ok(bf16::from_f64(float(x.to_f64(), y.to_f64())))),
             _ => for_integers!(a, T => zip::<T, T>(a, b, context, |x, y| {
                 if *y == 0 {

@@ -10,15 +10,11 @@ use crate::with_data;
 pub(super) const OPERATORS: &[Operator] = &[
     Operator::onnx("Concat", 1..=LATEST, concat),
     Operator::onnx("Expand", 8..=LATEST, expand_node),
-    Operator::onnx("Flatten", 1..=LATEST, flatten),
     Operator::onnx("Gather", 1..=LATEST, gather),
-    Operator::onnx("Reshape", 1..=LATEST, reshape),
     Operator::onnx("Slice", 1..=LATEST, slice),
     Operator::onnx("Split", 1..=LATEST, split),
-    Operator::onnx("Squeeze", 1..=LATEST, squeeze),
     Operator::onnx("Tile", 6..=LATEST, tile),
     Operator::onnx("Transpose", 1..=LATEST, transpose),
-    Operator::onnx("Unsqueeze", 1..=LATEST, unsqueeze),
 ];
 
 /// Edge of the square tiles in which axes are exchanged: a tile's rows stay in the first-level cache.
@@ -153,77 +149,6 @@ fn transpose(node: &Node<'_>) -> Built {
             return Err(failure::wrong_shape(format!("cannot permute the shape {:?} by {order:?}", x.shape())));
         }
         Ok(vec![permute(&x, &order, context)?])
-    })
-}
-
-fn reshape(node: &Node<'_>) -> Built {
-    let (given, allow_zero) = (node.ints("shape")?, node.flag("allowzero", false)?);
-    kernel(move |inputs, _| {
-        let wanted = ints(&given, inputs, 1)?.ok_or_else(|| failure::arity("the shape is missing"))?;
-        let x = inputs.take(0)?;
-        let mut shape = Vec::with_capacity(wanted.len());
-        let mut free = None;
-        for (i, length) in wanted.iter().enumerate() {
-            shape.push(match length {
-                0 if !allow_zero => *x
-                    .shape()
-                    .get(i)
-                    .ok_or_else(|| failure::wrong_shape(format!("no dimension {i} to keep in {:?}", x.shape())))?,
-                -1 if free.is_none() => {
-                    free = Some(i);
-                    1
-                }
-                length => dimension(*length)?,
-            });
-        }
-        if let Some(free) = free {
-            let known = count(&shape)?;
-            if known == 0 || x.len() % known != 0 {
-                return Err(failure::wrong_shape(format!("cannot reshape {:?} to {wanted:?}", x.shape())));
-            }
-            shape[free] = x.len() / known;
-        }
-        Ok(vec![x.reshape(shape)?])
-    })
-}
-
-fn flatten(node: &Node<'_>) -> Built {
-    let given = node.int("axis", 1)?;
-    kernel(move |inputs, _| {
-        let x = inputs.take(0)?;
-        let at = if given == x.rank() as i64 { x.rank() } else { axis(given, x.rank())? };
-        let shape = vec![x.shape()[..at].iter().product(), x.shape()[at..].iter().product()];
-        Ok(vec![x.reshape(shape)?])
-    })
-}
-
-fn squeeze(node: &Node<'_>) -> Built {
-    let given = node.ints("axes")?;
-    kernel(move |inputs, _| {
-        let given = ints(&given, inputs, 1)?;
-        let x = inputs.take(0)?;
-        let drop = match given {
-            Some(given) => axes(&given, x.rank())?,
-            None => (0..x.rank()).filter(|a| x.shape()[*a] == 1).collect(),
-        };
-        if let Some(a) = drop.iter().find(|a| x.shape()[**a] != 1) {
-            return Err(failure::wrong_shape(format!("cannot squeeze axis {a} of {:?}", x.shape())));
-        }
-        let kept = (0..x.rank()).filter(|a| !drop.contains(a)).map(|a| x.shape()[a]).collect();
-        Ok(vec![x.reshape(kept)?])
-    })
-}
-
-fn unsqueeze(node: &Node<'_>) -> Built {
-    let given = node.ints("axes")?;
-    kernel(move |inputs, _| {
-        let given = ints(&given, inputs, 1)?.ok_or_else(|| failure::arity("the axes are missing"))?;
-        let x = inputs.take(0)?;
-        let mut shape = x.shape().to_vec();
-        for a in axes(&given, x.rank() + given.len())? {
-            shape.insert(a.min(shape.len()), 1);
-        }
-        Ok(vec![x.reshape(shape)?])
     })
 }
 

@@ -62,17 +62,17 @@ fn by_constant(a: &Tensor, packed: &Packed, context: &Context) -> Result<Tensor,
 }
 
 /// Shapes of a batch of products: batch, then rows, k and columns.
-struct Batch {
+pub(super) struct Batch {
     batch: Vec<usize>,
-    rows: usize,
-    k: usize,
-    columns: usize,
-    a_offsets: Vec<usize>,
-    b_offsets: Vec<usize>,
-    out_shape: Vec<usize>,
+    pub(super) rows: usize,
+    pub(super) k: usize,
+    pub(super) columns: usize,
+    pub(super) a_offsets: Vec<usize>,
+    pub(super) b_offsets: Vec<usize>,
+    pub(super) out_shape: Vec<usize>,
 }
 
-fn batch_of(a: &[usize], b: &[usize]) -> Result<Batch, Failure> {
+pub(super) fn batch_of(a: &[usize], b: &[usize]) -> Result<Batch, Failure> {
     if a.is_empty() || b.is_empty() {
         return Err(mismatch(a, b));
     }

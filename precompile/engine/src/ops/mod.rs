@@ -33,6 +33,7 @@ pub(crate) mod cast;
 mod constants;
 mod control;
 mod conv;
+pub(crate) mod cuda;
 mod einsum;
 mod floats;
 mod gated;
@@ -53,6 +54,7 @@ mod quantized;
 mod rare_unary;
 mod recurrent;
 mod reduce;
+mod reshape;
 mod resize;
 mod rotary;
 mod sample;
@@ -61,7 +63,6 @@ pub(crate) mod shape;
 mod spectrum;
 mod suppress;
 #[cfg(test)]
-#[allow(dead_code, reason = "builders of attributes for the tests to come")]
 pub(crate) mod testing;
 mod text;
 pub(crate) mod unary;
@@ -139,6 +140,7 @@ const TABLES: &[&[Operator]] = &[
     rare_unary::OPERATORS,
     recurrent::OPERATORS,
     reduce::OPERATORS,
+    reshape::OPERATORS,
     resize::OPERATORS,
     rotary::OPERATORS,
     sample::OPERATORS,

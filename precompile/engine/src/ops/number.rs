@@ -2,6 +2,7 @@
 
 use half::{bf16, f16};
 
+use crate::narrow::to_f16;
 use crate::tensor::Element;
 
 /// Element types that can be calculated with. Integers wrap; 16-bit floats are calculated in `f32` and rounded back.
@@ -112,7 +113,7 @@ const fn same<T: Copy>(value: T) -> T {
 float! {
     f32: narrow, wide, f32, same, same;
     f64: same, same, f64, same, same;
-    f16: f16::from_f64_const, f16::to_f64_const, f32, f16::from_f32, f16::to_f32;
+    f16: to_f16, f16::to_f64_const, f32, f16::from_f32, f16::to_f32;
     bf16: bf16::from_f64_const, bf16::to_f64_const, f32, bf16::from_f32, bf16::to_f32;
 }
 

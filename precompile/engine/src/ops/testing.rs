@@ -8,24 +8,9 @@ use crate::onnx::proto::{
 };
 use crate::tensor::Tensor;
 
-/// An integer attribute.
-pub(crate) fn int(name: &str, value: i64) -> AttributeProto {
-    AttributeProto { name: Some(name.into()), i: Some(value), r#type: Some(code::INT), ..Default::default() }
-}
-
-/// A list of integers.
-pub(crate) fn ints(name: &str, values: &[i64]) -> AttributeProto {
-    AttributeProto { name: Some(name.into()), ints: values.into(), r#type: Some(code::INTS), ..Default::default() }
-}
-
 /// A float attribute.
 pub(crate) fn float(name: &str, value: f32) -> AttributeProto {
     AttributeProto { name: Some(name.into()), f: Some(value), r#type: Some(code::FLOAT), ..Default::default() }
-}
-
-/// A list of floats.
-pub(crate) fn floats(name: &str, values: &[f32]) -> AttributeProto {
-    AttributeProto { name: Some(name.into()), floats: values.into(), r#type: Some(code::FLOATS), ..Default::default() }
 }
 
 /// A text attribute.

@@ -3,7 +3,7 @@
 use super::shape::count;
 use crate::failure::{self, Failure};
 use crate::graph::Node;
-use crate::kernels::patches::AXES;
+use crate::kernels::patches::{AXES, Geometry};
 use crate::onnx::LoadError;
 
 /// How zeros are put around an image.
@@ -36,6 +36,14 @@ pub(super) struct Placed {
     pub(super) dilation: [usize; AXES],
     pub(super) pad: [usize; AXES],
     pub(super) pad_end: [usize; AXES],
+}
+
+impl Placed {
+    /// The convolution over `channels` of a group.
+    pub(super) fn geometry(&self, channels: usize, transposed: bool) -> Geometry {
+        let Placed { input, output, kernel, stride, dilation, pad, .. } = *self;
+        Geometry { channels, input, output, kernel, stride, dilation, pad, transposed }.by_rows()
+    }
 }
 
 impl Window {

@@ -1,11 +1,13 @@
 //! Cases exported by Python scripts: models, inputs, and the outputs to expect. `onnx_node_cases.py` describes the files.
 
+mod values;
+
 use std::path::{Path, PathBuf};
 
-use foreblock_engine::tensor::{Data, Element};
+use foreblock_engine::tensor::Data;
 use foreblock_engine::{ElementType, ExactModel, LoadOptions, Pool, Tensor};
-use half::{bf16, f16};
 use serde::Deserialize;
+use values::Value;
 
 /// `cases.json`.
 #[derive(Deserialize)]
@@ -22,14 +24,6 @@ pub(crate) struct Case {
     pub atol: f64,
     inputs: Vec<Value>,
     outputs: Vec<Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Value {
-    Strings { shape: Vec<usize>, strings: Vec<String> },
-    Packed { dtype: String, shape: Vec<usize>, at: usize, bytes: usize },
-    Other(serde::de::IgnoredAny),
 }
 
 /// What came of a case.
@@ -63,50 +57,19 @@ impl Cases {
             Ok(model) => model,
             Err(error) => return Verdict::Unsupported(error.to_string()),
         };
-        let inputs: Option<Vec<_>> = case.inputs.iter().map(|value| self.tensor(value)).collect();
+        let inputs: Option<Vec<_>> = case.inputs.iter().map(|value| value.tensor(&self.tensors)).collect();
         let Some(inputs) = inputs else { return Verdict::Wrong("loads, but its inputs are no tensors".into()) };
         let outputs = match model.run_unchecked(inputs, pool) {
             Ok((outputs, _)) => outputs,
             Err(failure) => return Verdict::Wrong(format!("failed: {}", failure.reason)),
         };
         for (index, (value, got)) in case.outputs.iter().zip(&outputs).enumerate() {
-            let Some(want) = self.tensor(value) else { return Verdict::Wrong("expects no tensor".into()) };
+            let Some(want) = value.tensor(&self.tensors) else { return Verdict::Wrong("expects no tensor".into()) };
             if let Err(difference) = compare(got, &want, case.rtol, case.atol) {
                 return Verdict::Wrong(format!("output {index}: {difference}"));
             }
         }
         Verdict::Passed
-    }
-
-    fn tensor(&self, value: &Value) -> Option<Tensor> {
-        match value {
-            Value::Strings { shape, strings } => Some(Tensor::new(shape.clone(), strings.clone()).unwrap()),
-            Value::Packed { dtype, shape, at, bytes } => unpack(dtype, shape, &self.tensors[*at..at + bytes]),
-            Value::Other(_) => None,
-        }
-    }
-}
-
-fn unpack(dtype: &str, shape: &[usize], bytes: &[u8]) -> Option<Tensor> {
-    fn of<T: Element, const N: usize>(shape: &[usize], bytes: &[u8], read: fn([u8; N]) -> T) -> Option<Tensor> {
-        let values = bytes.as_chunks::<N>().0.iter().map(|chunk| read(*chunk)).collect();
-        Some(Tensor::new(shape, values).unwrap())
-    }
-    match dtype {
-        "f32" => of(shape, bytes, f32::from_le_bytes),
-        "f64" => of(shape, bytes, f64::from_le_bytes),
-        "f16" => of(shape, bytes, f16::from_le_bytes),
-        "bf16" => of(shape, bytes, bf16::from_le_bytes),
-        "int8" => of(shape, bytes, i8::from_le_bytes),
-        "int16" => of(shape, bytes, i16::from_le_bytes),
-        "int32" => of(shape, bytes, i32::from_le_bytes),
-        "int64" => of(shape, bytes, i64::from_le_bytes),
-        "uint8" => of(shape, bytes, u8::from_le_bytes),
-        "uint16" => of(shape, bytes, u16::from_le_bytes),
-        "uint32" => of(shape, bytes, u32::from_le_bytes),
-        "uint64" => of(shape, bytes, u64::from_le_bytes),
-        "bool" => of(shape, bytes, |[b]: [u8; 1]| b != 0),
-        _ => None,
     }
 }
 
