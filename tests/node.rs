@@ -3,6 +3,7 @@
 use crate::tools;
 use serde_json::{Value, json};
 use std::{
+    ffi::OsString,
     fs::File,
     net::TcpListener,
     path::{Path, PathBuf},
@@ -24,6 +25,7 @@ pub const ALICE_KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efca
 #[derive(Debug)]
 pub struct Node {
     child: Child,
+    wrapper: Vec<String>,
     args: Vec<String>,
     /// Where it listens.
     pub port: u16,
@@ -45,12 +47,19 @@ pub struct RpcError {
 impl Node {
     /// Starts a node with these flags beside port and data folder, and waits until it answers.
     pub fn start(args: &[&str]) -> Self {
+        Self::start_under(&[], args)
+    }
+
+    /// The same, by way of a program that gets the node's command line as its last arguments, such as a shell that sets
+    /// limits first and then replaces itself by the node.
+    pub fn start_under(wrapper: &[&str], args: &[&str]) -> Self {
         let folder = TempDir::new().expect("a temporary folder can be made");
-        let args: Vec<String> = args.iter().map(|arg| arg.to_string()).collect();
+        let owned = |words: &[&str]| words.iter().map(|word| word.to_string()).collect();
+        let (wrapper, args): (Vec<String>, Vec<String>) = (owned(wrapper), owned(args));
         let port = free_port();
         let agent = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build();
-        let child = spawn(&args, port, folder.path());
-        let node = Self { child, args, port, folder, agent: agent.into() };
+        let child = spawn(&wrapper, &args, port, folder.path());
+        let node = Self { child, wrapper, args, port, folder, agent: agent.into() };
         node.wait();
         node
     }
@@ -59,8 +68,13 @@ impl Node {
     pub fn kill_and_restart(&mut self) {
         self.child.kill().expect("the node runs");
         self.child.wait().expect("the node ends");
-        self.child = spawn(&self.args, self.port, self.folder.path());
+        self.child = spawn(&self.wrapper, &self.args, self.port, self.folder.path());
         self.wait();
+    }
+
+    /// The node's process.
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
     }
 
     /// HTTP and WebSocket are served here.
@@ -127,6 +141,12 @@ impl Node {
             assert!(Instant::now() < end, "the node does not answer:\n{}", self.log());
             thread::sleep(Duration::from_millis(10));
         }
+        // The banner ends with this line, a moment after the first answer.
+        let quiet = self.args.iter().any(|arg| ["--quiet", "-q", "--silent"].contains(&arg.as_str()));
+        while !quiet && !self.log().contains("Listening on") {
+            assert!(Instant::now() < end, "the node prints no banner:\n{}", self.log());
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
@@ -143,9 +163,12 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("a bound socket has an address").port()
 }
 
-fn spawn(args: &[String], port: u16, folder: &Path) -> Child {
+fn spawn(wrapper: &[String], args: &[String], port: u16, folder: &Path) -> Child {
+    let words = wrapper.iter().map(OsString::from).chain([tools::foreblock().into()]);
+    let mut words = words.collect::<Vec<_>>().into_iter();
     let log = File::options().create(true).append(true).open(folder.join("log")).expect("the log can be opened");
-    Command::new(tools::foreblock())
+    Command::new(words.next().expect("at least the node's own program"))
+        .args(words)
         .args(args)
         .args(["--port", &port.to_string()])
         .arg("--data-dir")

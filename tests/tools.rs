@@ -59,6 +59,11 @@ pub fn python() -> Command {
     Command::new(provisioned("FOREBLOCK_PYTHON", "venv/bin/python"))
 }
 
+/// ONNX Runtime's library.
+pub fn onnxruntime() -> PathBuf {
+    provisioned("ORT_DYLIB_PATH", "onnxruntime/libonnxruntime.so")
+}
+
 /// Node.js that finds the provisioned packages.
 pub fn node_js() -> Command {
     let mut command = Command::new("node");

@@ -3,9 +3,10 @@
 use alloy_evm::{Evm, EvmEnv, EvmFactory};
 use alloy_primitives::{Address, B256, Bytes, U256, address, keccak256};
 use alloy_sol_types::{SolCall, SolValue};
+use foreblock_pre_executor::{Store, StoreLimits};
 use foreblock_precompile::{
-    ForeblockEvmFactory, MODEL_REGISTRY_ADDRESS, MemoryOutcomes, ModelSlot, Outcome, PRECOMPILE_ADDRESS, Profile,
-    Request,
+    ForeblockEvmFactory, MODEL_REGISTRY_ADDRESS, MemoryOutcomes, ModelSlot, Outcome, Outcomes, PRECOMPILE_ADDRESS,
+    Profile, Request,
     abi::{DType, IInference, Tensor},
     model_storage_key,
 };
@@ -74,6 +75,14 @@ fn per_call(factory: &ForeblockEvmFactory, target: Address, data: &Bytes) -> (f6
     (seconds / (CALLS - 1) as f64, (gas_of_many - gas_of_one) as f64 / (CALLS - 1) as f64)
 }
 
+/// The node's store after a scout has asked for this input and a worker has answered: what a builder finds.
+fn scouted(input: &Bytes, output: &Bytes) -> Arc<Store> {
+    let (store, request) = (Store::in_memory(StoreLimits::default()), Request::new(MODEL, input.clone()));
+    store.missing(&request);
+    store.put(&[(request.id, Outcome::Output(output.clone()))]).expect("memory is never full");
+    Arc::new(store)
+}
+
 fn main() {
     // `abi.encode(Tensor[])` of 23 WAD numbers is 1,024 bytes long.
     let tensor = Tensor { dtype: DType::Wad, shape: vec![23], data: vec![1; 23 * 32].into() };
@@ -83,10 +92,11 @@ fn main() {
     let data = Bytes::from(IInference::runCall { modelId: MODEL, input: input.clone() }.abi_encode());
 
     let outcomes = MemoryOutcomes::default();
-    outcomes.insert(Request::new(MODEL, input.clone()).id, Outcome::Output(output));
+    outcomes.insert(Request::new(MODEL, input.clone()).id, Outcome::Output(output.clone()));
     let factory = ForeblockEvmFactory::new(Arc::new(outcomes));
     let keccak = best_seconds(60, 1_000, || keccak256(&input));
     let (hit, hit_gas) = per_call(&factory, PRECOMPILE_ADDRESS, &data);
+    let (scouted, _) = per_call(&ForeblockEvmFactory::new(scouted(&input, &output)), PRECOMPILE_ADDRESS, &data);
 
     // ecrecover of the well-known vector of go-ethereum's tests: recovers, so it does the whole work.
     let ecrecover_input = Bytes::from(alloy_primitives::hex!(
@@ -104,8 +114,14 @@ fn main() {
     let (miss, small_miss) = (abort(&data), abort(&small));
 
     let mut report = Report::new("precompile");
-    report.row("hit, 1 KiB input, us", hit * 1e6, Target::AtMost(3.0));
-    report.row("hit, 1 KiB input / keccak256 of the input", hit / keccak, Target::AtMost(1.5));
+    report.row("hit, 1 KiB input that a scout has asked, us", scouted * 1e6, Target::AtMost(3.0));
+    report.row(
+        "hit, 1 KiB input that a scout has asked / keccak256 of the input",
+        scouted / keccak,
+        Target::AtMost(1.5),
+    );
+    report.row("hit, 1 KiB input never seen, us", hit * 1e6, Target::AtMost(3.0));
+    report.row("hit, 1 KiB input never seen / keccak256 of the input", hit / keccak, Target::AtMost(1.5));
     report.row("keccak256 of 1 KiB, us", keccak * 1e6, Target::Shown);
     report.row("abort on a miss, whole transaction, one number, us", small_miss * 1e6, Target::AtMost(5.0));
     report.row("abort on a miss, whole transaction, 1 KiB input, us", miss * 1e6, Target::AtMost(5.0));

@@ -15,6 +15,7 @@ use foreblock_engine::{
     Catalog, Engine, Kind, ModelDir,
     engine::Config as EngineConfig,
     model_dir::{DirError, data_dir},
+    ort::{self, OrtError},
 };
 use foreblock_pre_executor::{
     Config as PreExecutorConfig, StartError,
@@ -73,6 +74,9 @@ pub enum ConfigError {
     /// Flags of forking.
     #[error(transparent)]
     ForkFlags(#[from] OptionsError),
+    /// ONNX Runtime was asked for and does not serve.
+    #[error("--engine ort: {0}")]
+    OnnxRuntime(#[source] OrtError),
     /// Workers.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -161,6 +165,10 @@ impl Config {
 
     /// Makes the node.
     pub fn start(&self) -> Result<Arc<Node>, ConfigError> {
+        if self.engine.kind == Kind::Ort {
+            // Said now rather than by the first transaction that waits for it.
+            ort::probe(&self.engine.ort).map_err(ConfigError::OnnxRuntime)?;
+        }
         let catalog = Catalog::new(Some(ModelDir::new(&self.data_dir)));
         let (models, broken) = catalog.list()?;
         for error in broken {

@@ -47,7 +47,7 @@ pub use outcome::{Failure, FailureCode, MemoryOutcomes, Outcome, Outcomes, Unkno
 #[cfg(feature = "evm")]
 pub use precompile::{Notes, install};
 pub use registry::{ModelSlot, Profile, model_storage_key};
-pub use request::{ModelId, Request, RequestId};
+pub use request::{ModelId, Request, RequestId, request_id};
 
 use alloy_primitives::{Address, address};
 

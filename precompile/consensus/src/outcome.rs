@@ -1,6 +1,6 @@
 //! What a request resolves to.
 
-use crate::{ModelId, Request, RequestId};
+use crate::{ModelId, Request, RequestId, request::request_id};
 use alloy_primitives::{B256, Bytes, Keccak256, keccak256, map::B256Map};
 use std::sync::RwLock;
 
@@ -134,6 +134,12 @@ impl TryFrom<u16> for FailureCode {
 pub trait Outcomes: Send + Sync {
     /// The outcome of a request, if there is one that counts.
     fn get(&self, id: RequestId) -> Option<Outcome>;
+
+    /// The id of a request. A source that has seen this very model and input before may remember it, after comparing
+    /// all of both: hashing is most of what a call with a big input costs.
+    fn id(&self, model: ModelId, input: &[u8]) -> RequestId {
+        request_id(model, input)
+    }
 
     /// Told of the request that aborts a transaction, after `get` had nothing. The default forgets it.
     fn missing(&self, request: &Request) {

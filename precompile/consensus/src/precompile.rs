@@ -4,7 +4,6 @@ use crate::{
     Failure, MODEL_REGISTRY_ADDRESS, ModelId, ModelSlot, Outcome, Outcomes, Request, Used,
     abi::IInference::{self, IInferenceCalls},
     check_input, gas, model_storage_key, price,
-    request::request_id,
 };
 use alloy_evm::precompiles::{DynPrecompile, PrecompileInput, PrecompilesMap};
 use alloy_primitives::{Address, Bytes, U256};
@@ -180,7 +179,7 @@ impl Call<'_> {
         meter.charge(price::execution_gas(slot.gas_per_run, excess))?;
         check_input(&input).map_err(|error| revert(IInference::MalformedInput { reason: error.to_string() }))?;
 
-        let id = request_id(model, &input);
+        let id = self.outcomes.id(model, &input);
         match self.outcomes.get(id) {
             Some(outcome) => {
                 self.notes.lock().used.push(Used {

@@ -27,7 +27,8 @@ impl Request {
     }
 }
 
-pub(crate) fn request_id(model: ModelId, input: &[u8]) -> RequestId {
+/// [`RequestId`] of a model and an input.
+pub fn request_id(model: ModelId, input: &[u8]) -> RequestId {
     let mut preimage = [0; 64];
     preimage[..32].copy_from_slice(model.as_slice());
     preimage[32..].copy_from_slice(keccak256(input).as_slice());

@@ -15,7 +15,7 @@ use crate::{
 };
 use alloy_evm::EvmEnv;
 use alloy_primitives::{Address, keccak256};
-use foreblock_precompile::{Outcome, Outcomes, PRECOMPILE_ADDRESS, Request, RequestId};
+use foreblock_precompile::{ModelId, Outcome, Outcomes, PRECOMPILE_ADDRESS, Request, RequestId};
 use parking_lot::Mutex;
 use std::{
     path::PathBuf,
@@ -421,8 +421,13 @@ impl Outcomes for BuilderOutcomes {
         found
     }
 
+    fn id(&self, model: ModelId, input: &[u8]) -> RequestId {
+        self.shared.store.id(model, input)
+    }
+
     fn missing(&self, request: &Request) {
         Counters::add(&self.shared.counters.build_misses, 1);
+        self.shared.store.missing(request);
         let mut state = self.shared.lock();
         if !state.scheduler.ask_first(request.id) {
             let demand = unpaid(request.id, self.shared.now_us());

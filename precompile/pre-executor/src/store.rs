@@ -6,12 +6,13 @@
 
 mod certified;
 mod disk;
+mod known;
 mod memory;
 
 pub use certified::Certified;
 
-use crate::store::{disk::Disk, memory::Memory};
-use foreblock_precompile::{Committee, Outcome, Outcomes, RequestId};
+use crate::store::{disk::Disk, known::KnownRequests, memory::Memory};
+use foreblock_precompile::{Committee, ModelId, Outcome, Outcomes, Request, RequestId, request_id};
 use parking_lot::RwLock;
 use std::path::{Path, PathBuf};
 
@@ -76,6 +77,7 @@ pub enum Source {
 #[derive(Debug)]
 pub struct Store {
     memory: RwLock<Memory>,
+    known: RwLock<KnownRequests>,
     disk: Option<Disk>,
     committee: RwLock<Option<Committee>>,
 }
@@ -83,7 +85,12 @@ pub struct Store {
 impl Store {
     /// A store in memory only.
     pub fn in_memory(limits: StoreLimits) -> Self {
-        Self { memory: RwLock::new(Memory::new(limits)), disk: None, committee: RwLock::default() }
+        Self {
+            memory: RwLock::new(Memory::new(limits)),
+            known: RwLock::default(),
+            disk: None,
+            committee: RwLock::default(),
+        }
     }
 
     /// A store in `directory`, with what it held before.
@@ -92,7 +99,12 @@ impl Store {
     /// [`StoreError`] if the directory or the database in it cannot be used.
     pub fn open(directory: &Path, limits: StoreLimits) -> Result<Self, StoreError> {
         let disk = Disk::open(directory, limits)?;
-        Ok(Self { memory: RwLock::new(Memory::new(limits)), disk: Some(disk), committee: RwLock::default() })
+        Ok(Self {
+            memory: RwLock::new(Memory::new(limits)),
+            known: RwLock::default(),
+            disk: Some(disk),
+            committee: RwLock::default(),
+        })
     }
 
     /// Adds outcomes: visible at once, and on disk, if there is one, when this returns. The first outcome of a request
@@ -160,6 +172,15 @@ impl Store {
 impl Outcomes for Store {
     fn get(&self, id: RequestId) -> Option<Outcome> {
         self.certified(id).map(|found| found.outcome)
+    }
+
+    fn id(&self, model: ModelId, input: &[u8]) -> RequestId {
+        self.known.read().id(model, input).unwrap_or_else(|| request_id(model, input))
+    }
+
+    /// Remembers the request's id: speculation asks first what builders ask later.
+    fn missing(&self, request: &Request) {
+        self.known.write().insert(request.clone());
     }
 }
 

@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-/// Runs a program with its output on the terminal. An error if it cannot start or exits with anything but 0.
+/// Runs a program with its output on the terminal's standard error, since standard output is for `cargo xtask`'s own
+/// results, which shells evaluate. An error if it cannot start or exits with anything but 0.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
-    if succeeds(command)? {
+    if succeeds(command.stdout(std::io::stderr()))? {
         return Ok(());
     }
     bail!("`{}` failed, see its output above", line(command));
