@@ -3,7 +3,8 @@
 use clap::{Args, Subcommand};
 use foreblock_engine::{
     Catalog, Engine, Kind, ModelDir,
-    commands::{self, AddArgs},
+    certify::Wanted,
+    commands::{self, AddArgs, CertifyArgs},
     engine::Config as EngineConfig,
     fetch::{self, Hardware},
     input::Format,
@@ -48,6 +49,35 @@ pub enum ModelCommand {
         /// Further files of the model, such as a tokenizer
         #[arg(long = "file", value_name = "PATH")]
         others: Vec<PathBuf>,
+    },
+    /// Publish an ONNX file with its profile, cost, golden vectors and a report on how far engines and settings differ
+    Certify {
+        /// The ONNX file
+        path: PathBuf,
+        /// Inputs to try, NumPy's .npz with an array for each input; made up by default
+        #[arg(long, value_name = "PATH")]
+        cases: Option<PathBuf>,
+        /// Name for people; the file's by default
+        #[arg(long)]
+        name: Option<String>,
+        /// best (exact if possible, else a tolerance), exact or tolerance
+        #[arg(long, default_value = "best", value_parser = ["best", "exact", "tolerance"])]
+        profile: String,
+        /// Most rows of one request, where the first dimension is free
+        #[arg(long, default_value_t = 1)]
+        rows_max: usize,
+        /// Longest other free dimension
+        #[arg(long, default_value_t = 512)]
+        length_max: usize,
+        /// Further files of the model, such as a tokenizer
+        #[arg(long = "file", value_name = "PATH")]
+        others: Vec<PathBuf>,
+        /// Folder for report, manifest and files; NAME-certified by default
+        #[arg(long, value_name = "PATH")]
+        out: Option<PathBuf>,
+        /// Write the folder only, without adding the model
+        #[arg(long)]
+        no_add: bool,
     },
     /// List the models
     List {
@@ -119,6 +149,13 @@ pub fn model(place: &Place, command: ModelCommand) -> anyhow::Result<()> {
         ModelCommand::Add { path, name, rows_max, length_max, others } => {
             commands::add(&place.models()?, &AddArgs { path, name, rows_max, length_max, others }, &mut out)?;
         }
+        ModelCommand::Certify { path, cases, name, profile, rows_max, length_max, others, out: folder, no_add } => {
+            let add = AddArgs { path, name, rows_max, length_max, others };
+            let profile = wanted(&profile);
+            let args = CertifyArgs { add, cases, profile, out: folder, ort: place.config()?.ort };
+            let models = if no_add { None } else { Some(place.models()?) };
+            commands::certify(models.as_ref(), &args, &mut |doing| eprintln!("{doing}"), &mut out)?;
+        }
         ModelCommand::List { json } => {
             commands::list(place.engine()?.catalog(), json, &mut out)?;
         }
@@ -143,6 +180,14 @@ pub fn model(place: &Place, command: ModelCommand) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn wanted(profile: &str) -> Wanted {
+    match profile {
+        "exact" => Wanted::Exact,
+        "tolerance" => Wanted::Tolerance,
+        _ => Wanted::Best,
+    }
 }
 
 fn content(input: Option<String>, file: Option<PathBuf>) -> anyhow::Result<(Vec<u8>, Option<Format>)> {

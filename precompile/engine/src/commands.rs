@@ -1,6 +1,7 @@
 //! What `foreblock model …` does, without the command line: each function returns its data and tells people on a writer.
 
 mod add;
+mod certify;
 mod fetch;
 mod list;
 mod run;
@@ -10,6 +11,7 @@ mod verify;
 use std::io;
 
 pub use add::{AddArgs, add, remove};
+pub use certify::{CertifyArgs, REPORT_FILE, certify};
 pub use fetch::{fetch, fetchable};
 pub use list::{ListedModel, list};
 pub use run::{Answer, NamedTensor, answer, run, write_answer};
@@ -34,6 +36,9 @@ pub enum CommandError {
     /// About publishing.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// About certifying.
+    #[error(transparent)]
+    Certify(#[from] crate::certify::CertifyError),
     /// About an input.
     #[error(transparent)]
     Input(#[from] InputError),
@@ -54,6 +59,14 @@ pub enum CommandError {
         /// What the system said.
         source: io::Error,
     },
+    /// A file or folder cannot be written.
+    #[error("cannot write {path}: {source}; choose another folder with --out")]
+    WriteTo {
+        /// Which.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The terminal or pipe is gone.
     #[error("cannot write: {0}")]
     Write(#[from] io::Error),
@@ -69,6 +82,11 @@ impl CommandError {
     pub(crate) fn read(path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.display().to_string();
         move |source| Self::Read { path, source }
+    }
+
+    pub(crate) fn write_to(path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.display().to_string();
+        move |source| Self::WriteTo { path, source }
     }
 }
 

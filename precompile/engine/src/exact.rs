@@ -204,12 +204,13 @@ fn is_finite(tensor: &Tensor) -> bool {
     }
 }
 
-fn opsets(model: &ModelProto) -> Opsets {
+pub(crate) fn opsets(model: &ModelProto) -> Opsets {
     let name = |domain: Option<&str>| domain.filter(|d| *d != "ai.onnx").unwrap_or_default().to_owned();
     model.opset_import.iter().map(|o| (name(o.domain.as_deref()), o.version.unwrap_or(1))).collect()
 }
 
-fn specs(graph: &GraphProto) -> Result<(Vec<ValueSpec>, Vec<ValueSpec>), LoadError> {
+/// What a graph takes and gives, as it declares it.
+pub(crate) fn specs(graph: &GraphProto) -> Result<(Vec<ValueSpec>, Vec<ValueSpec>), LoadError> {
     let constants: std::collections::HashSet<_> = graph.initializer.iter().filter_map(|i| i.name.as_deref()).collect();
     let free = graph.input.iter().filter(|i| !constants.contains(i.name.as_deref().unwrap_or_default()));
     Ok((free.map(spec).collect::<Result<_, _>>()?, graph.output.iter().map(spec).collect::<Result<_, _>>()?))
@@ -218,14 +219,14 @@ fn specs(graph: &GraphProto) -> Result<(Vec<ValueSpec>, Vec<ValueSpec>), LoadErr
 fn spec(info: &ValueInfoProto) -> Result<ValueSpec, LoadError> {
     let name = info.name.clone().unwrap_or_default();
     let not_a_tensor = || invalid(format!("{name} is not declared as a tensor"));
-    let (code, dims) = tensor_type(info.r#type.as_ref()).ok_or_else(not_a_tensor)?;
+    let (code, dims) = value_type(info.r#type.as_ref()).ok_or_else(not_a_tensor)?;
     let unknown = || invalid(format!("{name} has the element type {code}, which is not supported"));
     let element_type = ElementType::from_onnx(code).ok_or_else(unknown)?;
     Ok(ValueSpec { element_type, dims, name })
 }
 
 /// Element type and dimensions of a tensor. A sequence of maps, as `ZipMap` gives it, counts as the matrix of its values.
-fn tensor_type(kind: Option<&TypeProto>) -> Option<(i32, Option<Vec<Option<usize>>>)> {
+pub(crate) fn value_type(kind: Option<&TypeProto>) -> Option<(i32, Option<Vec<Option<usize>>>)> {
     match kind?.value.as_ref()? {
         TypeValue::Tensor(tensor) => {
             let length = |value: &Option<DimensionValue>| match value {
@@ -236,7 +237,7 @@ fn tensor_type(kind: Option<&TypeProto>) -> Option<(i32, Option<Vec<Option<usize
             Some((tensor.elem_type.unwrap_or(0), dims))
         }
         TypeValue::Sequence(of) => match of.elem_type.as_ref()?.value.as_ref()? {
-            TypeValue::Map(map) => Some((tensor_type(map.value_type.as_deref())?.0, Some(vec![None, None]))),
+            TypeValue::Map(map) => Some((value_type(map.value_type.as_deref())?.0, Some(vec![None, None]))),
             _ => None,
         },
         _ => None,

@@ -22,6 +22,7 @@ pub mod onnx;
 pub mod ops;
 pub mod ort;
 pub mod publish;
+pub mod rewrite;
 mod screen;
 pub mod tensor;
 pub mod wire;

@@ -44,6 +44,38 @@ pub struct OrtConfig {
     pub load_time_max: Duration,
     /// Whether to compute on CUDA where the library and a device are there.
     pub cuda: bool,
+    /// How much the library may rewrite a graph before it runs it.
+    pub optimization: Optimization,
+}
+
+/// How much ONNX Runtime rewrites a graph before it runs it. Its answers depend on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Optimization {
+    /// Not at all.
+    Disabled,
+    /// What is the same on every device: constants folded, nodes merged.
+    Basic,
+    /// Also what the device can do better.
+    Extended,
+    /// Also other memory layouts.
+    #[default]
+    All,
+}
+
+impl Optimization {
+    /// All levels, by how much they do.
+    pub const ALL: [Self; 4] = [Self::Disabled, Self::Basic, Self::Extended, Self::All];
+
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Basic => "basic",
+            Self::Extended => "extended",
+            Self::All => "all",
+        }
+    }
 }
 
 impl Default for OrtConfig {
@@ -56,6 +88,7 @@ impl Default for OrtConfig {
             run_time_max: Duration::from_secs(30),
             load_time_max: Duration::from_secs(120),
             cuda: false,
+            optimization: Optimization::All,
         }
     }
 }
@@ -103,4 +136,4 @@ pub enum OrtError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

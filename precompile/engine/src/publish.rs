@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use alloy_primitives::U256;
 use bytes::Bytes;
 use foreblock_precompile::{Failure, Profile, abi};
 
@@ -92,6 +93,16 @@ pub struct Published {
 
 /// Publishes a graph in the profile `exact-f32/v1`: equal bytes on every machine.
 pub fn publish_exact(graph: Bytes, options: PublishOptions, pool: &Pool) -> Result<Published, PublishError> {
+    publish_as(graph, options, Profile::ExactF32, pool)
+}
+
+/// Publishes a graph in one of the exact profiles.
+pub(crate) fn publish_as(
+    graph: Bytes,
+    options: PublishOptions,
+    profile: Profile,
+    pool: &Pool,
+) -> Result<Published, PublishError> {
     let weights = screen::check(&graph, &options.others)?;
     let folder = options.folder.clone().filter(|_| !weights.is_empty());
     let model = ExactModel::load(graph.clone(), &LoadOptions { folder, ..LoadOptions::default() })?;
@@ -105,17 +116,37 @@ pub fn publish_exact(graph: Bytes, options: PublishOptions, pool: &Pool) -> Resu
         })?;
         files.insert(GOLDEN_FILE.into(), vectors);
     }
-    let listed = files.iter().map(|(name, content)| file_entry(name, content));
     let fields = abi::Manifest {
         format: FORMAT,
         name: options.name,
-        profile: Profile::ExactF32 as u8,
-        files: std::iter::once(file_entry(GRAPH_FILE, &graph)).chain(listed).collect(),
+        profile: profile as u8,
+        files: vec![],
         inputs,
         outputs,
         tolerances: vec![],
         cost,
     };
+    seal(graph, files, fields)
+}
+
+/// Publishes a graph in the profile `tolerance`: answers within `tolerances` (WAD, one for each output) agree.
+pub(crate) fn publish_tolerance(
+    graph: Bytes,
+    (inputs, outputs): (Vec<abi::TensorSpec>, Vec<abi::TensorSpec>),
+    tolerances: Vec<U256>,
+    cost: abi::Cost,
+    options: PublishOptions,
+) -> Result<Published, PublishError> {
+    screen::check(&graph, &options.others)?;
+    let (name, profile) = (options.name, Profile::Tolerance as u8);
+    let fields = abi::Manifest { format: FORMAT, name, profile, files: vec![], inputs, outputs, tolerances, cost };
+    seal(graph, options.others, fields)
+}
+
+/// Lists the files in the manifest.
+fn seal(graph: Bytes, mut files: Files, mut fields: abi::Manifest) -> Result<Published, PublishError> {
+    let listed = files.iter().map(|(name, content)| file_entry(name, content));
+    fields.files = std::iter::once(file_entry(GRAPH_FILE, &graph)).chain(listed).collect();
     files.insert(GRAPH_FILE.into(), graph);
     Ok(Published { manifest: Manifest::new(fields)?, files })
 }
@@ -130,7 +161,8 @@ pub fn specs(values: &[ValueSpec]) -> Result<Vec<abi::TensorSpec>, PublishError>
     values.iter().map(spec).collect()
 }
 
-fn cost(
+/// The cost of a run on zeros of the largest shapes, and the sizes of its largest input and output.
+pub(crate) fn cost(
     model: &ExactModel,
     specs: &[abi::TensorSpec],
     options: &PublishOptions,
@@ -162,7 +194,7 @@ pub fn largest_shape(spec: &abi::TensorSpec, options: &PublishOptions) -> Vec<us
 }
 
 /// Bytes of the largest `abi.encode(Tensor[])` of such tensors.
-fn size<'a>(tensors: impl Iterator<Item = (ElementType, &'a [usize])>) -> u64 {
+pub(crate) fn size<'a>(tensors: impl Iterator<Item = (ElementType, &'a [usize])>) -> u64 {
     let tensor = |(kind, shape): (ElementType, &[usize])| {
         let width = if kind == ElementType::String { TEXT_BYTES_MAX } else { WORD };
         let data = shape.iter().fold(width, |product, &length| product.saturating_mul(length as u64));
@@ -172,6 +204,6 @@ fn size<'a>(tensors: impl Iterator<Item = (ElementType, &'a [usize])>) -> u64 {
     tensors.map(tensor).fold(2 * WORD, u64::saturating_add)
 }
 
-fn limit(side: &'static str, size: u64) -> Result<u32, PublishError> {
+pub(crate) fn limit(side: &'static str, size: u64) -> Result<u32, PublishError> {
     u32::try_from(size).map_err(|_| PublishError::TooLarge { side, size, max: u32::MAX.into() })
 }

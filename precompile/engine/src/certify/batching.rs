@@ -1,6 +1,6 @@
 //! Whether a model gains from batches, and whether a row can notice the others.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::{
     ExactModel, Failure, Pool, Tensor,
@@ -9,6 +9,8 @@ use crate::{
 
 /// Rows of the batches that are tried.
 const ROWS: [usize; 5] = [1, 2, 7, 32, 128];
+/// Longest time that the runs of one batch may take, by what the rows before took; longer ones are not measured.
+const TIME_MAX: Duration = Duration::from_secs(4);
 /// Runs of each batch, of which the fastest counts.
 const RUNS: usize = 5;
 
@@ -23,6 +25,10 @@ pub fn measure_batching(model: &ExactModel, rows: &[Vec<Tensor>], pool: &Pool) -
     for count in ROWS {
         let members: Vec<&Vec<Tensor>> = rows.iter().copied().cycle().take(count).collect();
         let Some(merged) = concat_rows(&members) else { return Ok(BatchFacts::default()) };
+        let row_micros = facts.timings.last().map_or(0.0, |timing| timing.micros / timing.rows as f64);
+        if row_micros * (count * RUNS) as f64 > TIME_MAX.as_micros() as f64 {
+            break;
+        }
         let mut fastest = f64::INFINITY;
         let mut outputs = Vec::new();
         for _ in 0..RUNS {

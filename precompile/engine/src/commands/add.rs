@@ -12,8 +12,11 @@ use super::{CommandError, thousands};
 use crate::{
     Catalog, Manifest, Pool,
     catalog::Place,
+    certify::publish_checked,
+    engine::FACTS_FILE,
+    golden::GOLDEN_FILE,
     model_dir::{Files, ModelDir},
-    publish::{GRAPH_FILE, PublishOptions, publish_exact},
+    publish::{GRAPH_FILE, PublishOptions},
     screen,
 };
 
@@ -32,8 +35,31 @@ pub struct AddArgs {
     pub others: Vec<PathBuf>,
 }
 
-/// Publishes an ONNX file in the exact profile and adds it to the model directory.
+/// Publishes an ONNX file in the exact profile, with golden vectors that this machine makes, and adds it to the model
+/// directory.
 pub fn add(dir: &ModelDir, args: &AddArgs, out: &mut impl Write) -> Result<Manifest, CommandError> {
+    let (graph, options) = options(args)?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let (published, facts) = publish_checked(&graph, options, &Pool::new(threads))?;
+    let manifest = published.manifest;
+    let facts = serde_json::to_vec_pretty(&facts).expect("numbers");
+    let new = dir.add(&manifest, &published.files, &[(FACTS_FILE.into(), facts.into())].into())?;
+    writeln!(out, "{} {}", if new { "added" } else { "was there already:" }, manifest.name())?;
+    writeln!(out, "  id       {}", manifest.id())?;
+    writeln!(out, "  gas      {} a run", thousands(manifest.gas_per_run()))?;
+    writeln!(out, "  files    {}", dir.path(manifest.id()).display())?;
+    if !published.files.contains_key(GOLDEN_FILE) {
+        writeln!(
+            out,
+            "  no made-up input has an answer, so it has no golden vectors: `model certify --cases` makes them"
+        )?;
+    }
+    writeln!(out, "Register it on chain: ModelRegistry.register(id, manifest); the devnet does so when it starts.")?;
+    Ok(manifest)
+}
+
+/// The graph, and how to publish it.
+pub(super) fn options(args: &AddArgs) -> Result<(Bytes, PublishOptions), CommandError> {
     let graph: Bytes = fs::read(&args.path).map_err(CommandError::read(&args.path))?.into();
     let folder = args.path.parent().unwrap_or(Path::new("."));
     let mut others = weights(&graph, folder)?;
@@ -49,16 +75,7 @@ pub fn add(dir: &ModelDir, args: &AddArgs, out: &mut impl Write) -> Result<Manif
         folder: Some(folder.to_owned()),
         ..PublishOptions::new(args.name.clone().unwrap_or_else(|| stem.into()))
     };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let published = publish_exact(graph, options, &Pool::new(threads))?;
-    let manifest = published.manifest;
-    let new = dir.add(&manifest, &published.files, &Files::new())?;
-    writeln!(out, "{} {}", if new { "added" } else { "was there already:" }, manifest.name())?;
-    writeln!(out, "  id       {}", manifest.id())?;
-    writeln!(out, "  gas      {} a run", thousands(manifest.gas_per_run()))?;
-    writeln!(out, "  files    {}", dir.path(manifest.id()).display())?;
-    writeln!(out, "Register it on chain: ModelRegistry.register(id, manifest); the devnet does so when it starts.")?;
-    Ok(manifest)
+    Ok((graph, options))
 }
 
 /// Files beside the graph that hold its weights, by their names in the graph.

@@ -10,9 +10,11 @@ use sha2::{Digest, Sha256};
 use super::CommandError;
 use crate::{
     Manifest, Pool,
+    certify::publish_checked,
+    engine::FACTS_FILE,
     fetch::{self as wheels, Package},
     model_dir::{Files, ModelDir},
-    publish::{GRAPH_FILE, PublishOptions, publish_exact},
+    publish::{GRAPH_FILE, PublishOptions},
 };
 
 /// The recipes, and files of ours that go with them.
@@ -63,8 +65,9 @@ pub fn fetch(dir: &ModelDir, name: &str, bar: &ProgressBar, out: &mut impl Write
     writeln!(out, "publishing {} ({}, {})", recipe.name, recipe.title, recipe.licence)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let options = PublishOptions { others, folder: Some(home.path().to_owned()), ..PublishOptions::new(&recipe.name) };
-    let published = publish_exact(graph, options, &Pool::new(threads))?;
-    dir.add(&published.manifest, &published.files, &Files::new())?;
+    let (published, facts) = publish_checked(&graph, options, &Pool::new(threads))?;
+    let facts = serde_json::to_vec_pretty(&facts).expect("numbers");
+    dir.add(&published.manifest, &published.files, &[(FACTS_FILE.into(), facts.into())].into())?;
     writeln!(out, "added {} {}", published.manifest.name(), published.manifest.id())?;
     Ok(published.manifest)
 }

@@ -99,7 +99,8 @@ impl Context {
         self.grow(bytes)
     }
 
-    pub(super) fn count_moved(&self, bytes: u64) {
+    /// Counts bytes that an operator moves beside its inputs and outputs.
+    pub(crate) fn count_moved(&self, bytes: u64) {
         self.moved.fetch_add(bytes, Relaxed);
     }
 

@@ -45,7 +45,8 @@ pub fn probe(config: &OrtConfig) -> Result<String, OrtError> {
     let library = find_library(config)?;
     let mut process = Process::start(config)?;
     let (graph, weights, cuda, limits) = (None, Files::new(), config.cuda, config.into());
-    let hello = ToWorker::Load { library, graph, weights, threads: 1, cuda, limits };
+    let optimization = config.optimization;
+    let hello = ToWorker::Load { library, graph, weights, threads: 1, cuda, optimization, limits };
     match process.ask(&hello, config.load_time_max)? {
         FromWorker::Ready { name } => Ok(name),
         FromWorker::Failed(reason) => Err(OrtError::Load(reason)),

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use half::{bf16, f16};
 
-use super::limits::Limits;
+use super::{Optimization, limits::Limits};
 use crate::model_dir::Files;
 use crate::tensor::{Data, Element, ElementType, Tensor, element_count};
 
@@ -24,7 +24,15 @@ const FRAME_BYTES_MAX: u64 = 4 << 30;
 #[derive(Debug, PartialEq)]
 pub(super) enum ToWorker {
     /// Load the library, and a model where one is given.
-    Load { library: PathBuf, graph: Option<Bytes>, weights: Files, threads: u32, cuda: bool, limits: Limits },
+    Load {
+        library: PathBuf,
+        graph: Option<Bytes>,
+        weights: Files,
+        threads: u32,
+        cuda: bool,
+        optimization: Optimization,
+        limits: Limits,
+    },
     /// Run the model.
     Run(Vec<Tensor>),
 }
@@ -47,7 +55,7 @@ impl ToWorker {
     pub(super) fn write(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match self {
-            Self::Load { library, graph, weights, threads, cuda, limits } => {
+            Self::Load { library, graph, weights, threads, cuda, optimization, limits } => {
                 out.push(0);
                 put_bytes(&mut out, library.as_os_str().as_encoded_bytes());
                 out.push(u8::from(graph.is_some()));
@@ -59,6 +67,7 @@ impl ToWorker {
                 }
                 out.extend(threads.to_le_bytes());
                 out.push(u8::from(*cuda));
+                out.push(*optimization as u8);
                 out.extend(limits.memory_bytes.to_le_bytes());
                 out.extend(limits.cpu_seconds.to_le_bytes());
             }
@@ -84,10 +93,12 @@ impl ToWorker {
                 }
                 let threads = u32::from_le_bytes(from.array()?);
                 let cuda = from.byte()? == 1;
+                let optimization = *Optimization::ALL.get(usize::from(from.byte()?))?;
                 let (memory_bytes, cpu_seconds) =
                     (u64::from_le_bytes(from.array()?), u64::from_le_bytes(from.array()?));
                 let limits = Limits { memory_bytes, cpu_seconds };
-                Self::Load { library, graph: has_graph.then_some(graph), weights, threads, cuda, limits }
+                let graph = has_graph.then_some(graph);
+                Self::Load { library, graph, weights, threads, cuda, optimization, limits }
             }
             1 => Self::Run(from.tensors()?),
             _ => return None,
@@ -280,7 +291,16 @@ mod tests {
         let limits = Limits { memory_bytes: 7, cpu_seconds: 9 };
         let graph = Some(Bytes::from_static(b"graph"));
         let weights = [("w.bin".to_string(), Bytes::from_static(b"weights"))].into();
-        let load = ToWorker::Load { library: "/lib/x.so".into(), graph, weights, threads: 3, cuda: true, limits };
+        let optimization = Optimization::Extended;
+        let load = ToWorker::Load {
+            library: "/lib/x.so".into(),
+            graph,
+            weights,
+            threads: 3,
+            cuda: true,
+            optimization,
+            limits,
+        };
         for message in [load, ToWorker::Run(tensors.clone())] {
             assert_eq!(ToWorker::read(&message.write()), Some(message));
         }

@@ -9,12 +9,20 @@ use ort::{
     value::{DynValue, TensorElementType, ValueType},
 };
 
-use super::{MINOR_VERSION_MIN, frame::FromWorker};
+use super::{MINOR_VERSION_MIN, Optimization, frame::FromWorker};
 use crate::{
     Tensor,
     model_dir::Files,
     tensor::{Data, Element},
 };
+
+/// How a session computes.
+#[derive(Clone, Copy)]
+pub(super) struct How {
+    pub(super) threads: u32,
+    pub(super) cuda: bool,
+    pub(super) optimization: Optimization,
+}
 
 /// A library and, where one was asked for, a model.
 pub(super) struct Session {
@@ -26,13 +34,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Loads the library, then the graph. Errors are for people.
-    pub(super) fn load(
-        library: &Path,
-        graph: Option<&[u8]>,
-        weights: &Files,
-        threads: u32,
-        cuda: bool,
-    ) -> Result<Self, String> {
+    pub(super) fn load(library: &Path, graph: Option<&[u8]>, weights: &Files, how: How) -> Result<Self, String> {
         let unusable = |error: String| {
             format!(
                 "{} cannot be used: {error}; expected ONNX Runtime 1.{MINOR_VERSION_MIN} or newer: run `foreblock setup`, \
@@ -43,9 +45,9 @@ impl Session {
         let builder = ort::init_from(library).map_err(|error| unusable(error.to_string()))?;
         let environment = builder.with_name("foreblock").with_telemetry(false).build();
         let environment = environment.map_err(|error| unusable(error.to_string()))?;
-        let model = graph.map(|graph| commit(&environment, graph, weights, threads, cuda)).transpose();
+        let model = graph.map(|graph| commit(&environment, graph, weights, how)).transpose();
         let model = model.map_err(|error| format!("ONNX Runtime does not load the model: {}", error.message()))?;
-        let device = if cuda { "cuda" } else { "cpu" };
+        let device = if how.cuda { "cuda" } else { "cpu" };
         let name = format!("onnxruntime {} ({device})", version(library));
         Ok(Self { name, model, _environment: environment })
     }
@@ -80,11 +82,16 @@ fn commit(
     environment: &ort::environment::Environment,
     graph: &[u8],
     weights: &Files,
-    threads: u32,
-    cuda: bool,
+    How { threads, cuda, optimization }: How,
 ) -> ort::Result<OrtSession> {
+    let level = match optimization {
+        Optimization::Disabled => GraphOptimizationLevel::Disable,
+        Optimization::Basic => GraphOptimizationLevel::Level1,
+        Optimization::Extended => GraphOptimizationLevel::Level2,
+        Optimization::All => GraphOptimizationLevel::All,
+    };
     let mut builder = OrtSession::builder(environment)?
-        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_optimization_level(level)?
         .with_intra_threads(threads as usize)?
         .with_inter_threads(1)?
         .with_deterministic_compute(true)?;

@@ -23,7 +23,7 @@ fn config() -> OrtConfig {
 }
 
 /// The configuration with the real library; `None` where it is absent, which CI does not accept.
-fn real() -> Option<OrtConfig> {
+pub(crate) fn real() -> Option<OrtConfig> {
     let provisioned = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/provision/onnxruntime");
     let given = std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from).unwrap_or(provisioned);
     let config = OrtConfig { library: Some(given.clone()), ..config() };

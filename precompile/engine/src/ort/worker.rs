@@ -8,7 +8,7 @@ use std::{
 use super::{
     frame::{FromWorker, MAGIC, ToWorker, receive, send},
     limits::Limits,
-    session::Session,
+    session::{How, Session},
 };
 
 /// What the hidden subcommand `worker` runs: it serves the node at the other end of standard input and output until
@@ -32,9 +32,11 @@ fn serve() -> io::Result<()> {
         let message = ToWorker::read(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no message"))?;
         drop(bytes);
         let answer = match message {
-            ToWorker::Load { library, graph, weights, threads, cuda, limits } => {
+            ToWorker::Load { library, graph, weights, threads, cuda, optimization, limits } => {
                 let limited = limits.set().and_then(|()| limits.renew_cpu());
-                let loaded = limited.and_then(|()| Session::load(&library, graph.as_deref(), &weights, threads, cuda));
+                let loaded = limited.and_then(|()| {
+                    Session::load(&library, graph.as_deref(), &weights, How { threads, cuda, optimization })
+                });
                 match loaded {
                     Ok(session) => {
                         let name = session.name().to_owned();

@@ -21,6 +21,9 @@ pub(super) const OPERATORS: &[Operator] = &[
     Operator::ml("TreeEnsemble", 5..=LATEST, ensemble),
 ];
 
+/// Multiply-adds that a node on the way down counts as: it is one load that the next one waits for, and takes about as long.
+const MACS_PER_NODE: u64 = 32;
+
 /// The trees at the width of their numbers, and at double width once somebody gives doubles.
 struct Trees {
     narrow: Option<Forest<f32>>,
@@ -80,7 +83,11 @@ fn score<T: Number + Element>(
     context.claim::<f64>(count)?;
     let mut scores = context.zeros::<T>(count)?;
     forest.score(x, width, aggregate, &mut scores, context.threads());
-    context.count_macs((rows * forest.roots.len()) as u64);
+    // The way down is data: each row is charged the longest way in each tree.
+    let visited: u64 = forest.roots.iter().map(|(_, depth)| u64::from(*depth) + 1).sum();
+    let visited = visited.saturating_mul(rows as u64);
+    context.count_macs(visited.saturating_mul(MACS_PER_NODE));
+    context.count_moved(visited.saturating_mul(size_of::<Branch<T>>() as u64));
     Ok(scores)
 }
 
