@@ -1,7 +1,7 @@
 //! `foreblock`: flags become a configuration, which makes a node; see `cli`.
 
 use clap::{CommandFactory, Parser};
-use foreblock::cli::{Command, Config, Flags, NodeFlags, doctor, model, run_follower, run_node, setup};
+use foreblock::cli::{Command, Config, Flags, NodeFlags, bench, doctor, model, run_follower, run_node, setup};
 use std::{io::IsTerminal, process::ExitCode};
 use tracing_subscriber::EnvFilter;
 
@@ -25,6 +25,7 @@ fn run(flags: Flags) -> anyhow::Result<()> {
         Some(Command::Node(node)) => *node,
         Some(Command::Model { place, command }) => return model(&place, command),
         Some(Command::Setup { place, cuda }) => return setup(&place, cuda),
+        Some(Command::Bench { place, command }) => return bench(&place, command),
         Some(Command::Doctor { place }) => return doctor(&place),
         Some(Command::Follow { url, checkpoint, node }) => {
             log(&node);

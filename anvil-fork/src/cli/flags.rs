@@ -1,6 +1,6 @@
 //! What the user typed: plain data, with anvil's names and defaults.
 
-use super::{ForkFlags, ModelCommand, Place};
+use super::{BenchCommand, ForkFlags, ModelCommand, Place};
 use crate::{accounts, pool::Order};
 use clap::{Args, Parser, Subcommand};
 use std::{net::IpAddr, path::PathBuf};
@@ -50,6 +50,15 @@ pub enum Command {
         /// The node's flags; those of accounts, mining and inference have no meaning here.
         #[command(flatten)]
         node: Box<NodeFlags>,
+    },
+    /// Measure how fast this machine answers.
+    Bench {
+        /// Where to look.
+        #[command(flatten)]
+        place: Place,
+        /// What to measure.
+        #[command(subcommand)]
+        command: BenchCommand,
     },
     /// Say what is found on this machine, and what is missing.
     Doctor {

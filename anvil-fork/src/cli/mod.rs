@@ -13,4 +13,4 @@ pub use flags::{Command, Flags, NodeFlags};
 pub use follow::run as run_follower;
 pub use fork_flags::ForkFlags;
 pub use node::run as run_node;
-pub use tools::{ModelCommand, Place, doctor, model, setup};
+pub use tools::{BenchCommand, ModelCommand, Place, bench, doctor, model, setup};

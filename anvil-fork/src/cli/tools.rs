@@ -60,8 +60,8 @@ pub enum ModelCommand {
         /// Name for people; the file's by default
         #[arg(long)]
         name: Option<String>,
-        /// best (exact if possible, else a tolerance), exact or tolerance
-        #[arg(long, default_value = "best", value_parser = ["best", "exact", "tolerance"])]
+        /// best (exact if possible, else a tolerance), exact, exact-i8 (from a quantised model) or tolerance
+        #[arg(long, default_value = "best", value_parser = ["best", "exact", "exact-i8", "tolerance"])]
         profile: String,
         /// Most rows of one request, where the first dimension is free
         #[arg(long, default_value_t = 1)]
@@ -124,6 +124,16 @@ pub enum ModelCommand {
     },
 }
 
+/// What to measure.
+#[derive(Clone, Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Each model, or one: time of a row by the exact engine and by ONNX Runtime where that is found, and what batches gain
+    Engine {
+        /// Name, id, or the beginning of an id
+        model: Option<String>,
+    },
+}
+
 impl Place {
     fn config(&self) -> anyhow::Result<EngineConfig> {
         let kind = if self.engine == "ort" { Kind::Ort } else { Kind::Exact };
@@ -182,9 +192,18 @@ pub fn model(place: &Place, command: ModelCommand) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// `foreblock bench`.
+pub fn bench(place: &Place, command: BenchCommand) -> anyhow::Result<()> {
+    let BenchCommand::Engine { model } = command;
+    let config = place.config()?;
+    commands::bench(place.engine()?.catalog(), model.as_deref(), &config.ort, &mut io::stdout().lock())?;
+    Ok(())
+}
+
 fn wanted(profile: &str) -> Wanted {
     match profile {
         "exact" => Wanted::Exact,
+        "exact-i8" => Wanted::Integer,
         "tolerance" => Wanted::Tolerance,
         _ => Wanted::Best,
     }

@@ -9,6 +9,7 @@ mod batching;
 pub mod cases;
 mod difference;
 mod exact;
+mod integer;
 mod page;
 mod reference;
 mod report;
@@ -43,6 +44,8 @@ pub enum Wanted {
     Best,
     /// `exact-f32/v1` or nothing.
     Exact,
+    /// `exact-i8/v1`: an integer model, converted from a quantised one, or nothing.
+    Integer,
     /// A tolerance, even where exact is possible.
     Tolerance,
 }
@@ -73,6 +76,9 @@ pub enum CertifyError {
     /// The exact engine does not load it, and exact was wanted.
     #[error("the exact engine does not load the model: {0}; without --profile exact it can have a tolerance")]
     NotExact(LoadError),
+    /// It cannot be computed in integers alone.
+    #[error("the model is no exact integer model: {0}")]
+    NotInteger(#[from] crate::integer::NotInteger),
     /// The exact engine does not load it, and there is no ONNX Runtime to measure a tolerance.
     #[error("the exact engine does not load the model ({exact}), and a tolerance needs ONNX Runtime: {ort}")]
     NoEngine {
@@ -142,7 +148,10 @@ pub fn certify(graph: &Bytes, options: CertifyOptions, say: &mut dyn FnMut(&str)
     let limits = Limits::default();
     say("rewriting the graph");
     let rewritten = rewrite(graph, folder.as_deref(), &limits).map_err(PublishError::from)?;
-    let load = LoadOptions { limits, folder, isa: None };
+    let load = LoadOptions { limits, folder, ..LoadOptions::default() };
+    if options.profile == Wanted::Integer {
+        return integer::certify(rewritten, options, say);
+    }
     match ExactModel::load(rewritten.graph.clone(), &load) {
         Ok(model) if options.profile != Wanted::Tolerance => exact::certify(model, load, rewritten, options, say),
         Ok(model) => reference::certify(Ok(model), rewritten, options, say),
@@ -233,7 +242,7 @@ pub fn publish_checked(
     let folder = options.folder.clone().filter(|_| !weights.is_empty());
     let limits = Limits::default();
     let graph = rewrite(graph, folder.as_deref(), &limits)?.graph;
-    let model = ExactModel::load(graph.clone(), &LoadOptions { limits, folder, isa: None })?;
+    let model = ExactModel::load(graph.clone(), &LoadOptions { limits, folder, ..LoadOptions::default() })?;
     let specs = publish::specs(model.inputs())?;
     let mut run = |tensors: Vec<Tensor>| model.run(tensors, pool).map_err(|failure| failure.reason);
     let cases = cases::made_up(&specs, &options, &mut run).unwrap_or_default();

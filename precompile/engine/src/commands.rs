@@ -1,6 +1,7 @@
 //! What `foreblock model …` does, without the command line: each function returns its data and tells people on a writer.
 
 mod add;
+mod bench;
 mod certify;
 mod fetch;
 mod list;
@@ -11,6 +12,7 @@ mod verify;
 use std::io;
 
 pub use add::{AddArgs, add, remove};
+pub use bench::{Measured, bench};
 pub use certify::{CertifyArgs, REPORT_FILE, certify};
 pub use fetch::{fetch, fetchable};
 pub use list::{ListedModel, list};

@@ -14,6 +14,7 @@ pub mod fetch;
 pub mod golden;
 pub mod graph;
 pub mod input;
+pub mod integer;
 mod kernels;
 pub mod manifest;
 pub mod model_dir;

@@ -78,7 +78,8 @@ pub(super) fn certify(
     report.golden_vectors = golden;
     report.matrix = Some(matrix);
     report.batch = facts.clone();
-    compare(&mut report, &answers, &rewritten, &options, &cases, say)?;
+    report.outputs = reference::describe_outputs(&answers_names(&rewritten)?, &answers);
+    compare(&mut report, &answers, &rewritten.graph, &options, &cases, say)?;
     Ok(Certified { published, facts, report })
 }
 
@@ -166,14 +167,12 @@ fn same_bytes(one: &[Tensor], other: &[Tensor]) -> bool {
 pub(super) fn compare(
     report: &mut Report,
     answers: &[Vec<Tensor>],
-    rewritten: &Rewritten,
+    graph: &bytes::Bytes,
     options: &CertifyOptions,
     cases: &[Case],
     say: &mut dyn FnMut(&str),
 ) -> Result<(), CertifyError> {
-    let names: Vec<String> = answers_names(rewritten)?;
-    report.outputs = reference::describe_outputs(&names, answers);
-    match reference::measure(&rewritten.graph, &options.publish.others, &options.ort, cases, say) {
+    match reference::measure(graph, &options.publish.others, &options.ort, cases, say) {
         Err(error) => report.notes.push(format!("not compared with ONNX Runtime: {error}")),
         Ok(measured) => {
             for answered in &measured {
@@ -185,6 +184,7 @@ pub(super) fn compare(
     Ok(())
 }
 
-fn answers_names(rewritten: &Rewritten) -> Result<Vec<String>, CertifyError> {
+/// Names of the outputs.
+pub(super) fn answers_names(rewritten: &Rewritten) -> Result<Vec<String>, CertifyError> {
     Ok(reference::declared(&rewritten.graph)?.1.into_iter().map(|spec| spec.name).collect())
 }

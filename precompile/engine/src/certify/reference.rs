@@ -139,6 +139,7 @@ pub(super) fn describe_outputs(names: &[String], answers: &[Vec<Tensor>]) -> Vec
         kind: answers.first().map(|outputs| outputs[index].element_type()),
         spread: 0.0,
         tolerance: None,
+        step: None,
     };
     names.iter().enumerate().map(describe).collect()
 }

@@ -11,6 +11,9 @@ use crate::{ElementType, commands::thousands, engine::BatchFacts};
 /// Elements of an integer or text output that may differ from ONNX Runtime's: a near tie may fall the other way.
 const FLIPS_MAX: f64 = 0.01;
 
+/// Steps that an integer output may be from that of ONNX Runtime on the quantised model: each layer rounds once more or less.
+const STEPS_MAX: f64 = 4.0;
+
 /// An output of the model.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -26,6 +29,9 @@ pub struct OutputReport {
     /// Its tolerance in decimals, for a model of that profile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<String>,
+    /// Size of one step of an integer model's output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<f64>,
     #[serde(skip)]
     pub(super) kind: Option<ElementType>,
 }
@@ -86,7 +92,8 @@ impl Report {
         for comparison in &self.comparisons {
             for (output, difference) in self.outputs.iter().zip(&comparison.outputs) {
                 let Some(kind) = output.kind else { continue };
-                let bound = difference::bound(kind, output.magnitude);
+                let steps = output.step.map_or(0.0, |step| step * STEPS_MAX);
+                let bound = difference::bound(kind, output.magnitude).max(steps);
                 let flips = (difference.elements as f64 * FLIPS_MAX).max(1.0);
                 let near =
                     if kind.is_float() { difference.largest <= bound } else { difference.different as f64 <= flips };

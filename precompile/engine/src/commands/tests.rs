@@ -67,6 +67,56 @@ fn a_model_is_added_found_and_removed() {
 }
 
 #[test]
+fn an_added_model_has_golden_vectors_and_facts_and_is_verified_by_them() {
+    let (engine, home) = engine();
+    let dir = engine.catalog().dir().unwrap().clone();
+    let path = home.path().join("mine.onnx");
+    std::fs::write(&path, &crate::catalog::bundled()[2].files["model.onnx"]).unwrap();
+    let args = AddArgs { path, name: None, rows_max: 4, length_max: 128, others: vec![] };
+    let manifest = add(&dir, &args, &mut Vec::new()).unwrap();
+    let verified = verify(&engine, Some("mine"), &mut Vec::new()).unwrap();
+    assert!(matches!(verified[0].result, Ok(count) if count > 4), "{verified:?}");
+    assert!(engine.facts(manifest.id()).unwrap().batch.timings.len() > 1);
+    let golden = dir.path(manifest.id()).join("golden.json");
+    let text = std::fs::read_to_string(&golden).unwrap();
+    std::fs::write(&golden, text.replace("\"output\": \"0x00", "\"output\": \"0x01")).unwrap();
+    engine.unload(manifest.id());
+    assert!(verify(&engine, Some("mine"), &mut Vec::new()).unwrap()[0].result.is_err());
+}
+
+#[test]
+fn a_model_is_certified_into_a_folder_and_added() {
+    let (engine, home) = engine();
+    let dir = engine.catalog().dir().unwrap().clone();
+    let path = home.path().join("mine.onnx");
+    std::fs::write(&path, &crate::catalog::bundled()[0].files["model.onnx"]).unwrap();
+    let add = AddArgs { path, name: None, rows_max: 1, length_max: 16, others: vec![] };
+    let (out, ort) =
+        (home.path().join("out"), crate::OrtConfig { library: Some("/nowhere".into()), ..Default::default() });
+    let args = CertifyArgs { add, cases: None, profile: crate::certify::Wanted::Exact, out: Some(out.clone()), ort };
+    let certified = certify(Some(&dir), &args, &mut |_| {}, &mut Vec::new()).unwrap();
+    for file in
+        ["report.txt", "report.json", "report.html", "manifest.json", "manifest.hex", "model.onnx", "golden.json"]
+    {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+    assert_eq!(engine.catalog().find("mine").unwrap().manifest, certified.published.manifest);
+    let blocked = home.path().join("mine.onnx").join("below a file");
+    let error = certify(None, &CertifyArgs { out: Some(blocked), ..args }, &mut |_| {}, &mut Vec::new()).unwrap_err();
+    assert!(error.to_string().contains("--out"), "{error}");
+}
+
+#[test]
+fn every_bundled_model_is_measured() {
+    let (engine, _home) = engine();
+    let ort = crate::OrtConfig { library: Some("/nowhere".into()), ..Default::default() };
+    let mut out = Vec::new();
+    let measured = bench(engine.catalog(), Some("fee"), &ort, &mut out).unwrap();
+    assert!(measured[0].exact_seconds > 0.0 && measured[0].ort_seconds.is_none());
+    assert!(String::from_utf8(out).unwrap().contains("fee"));
+}
+
+#[test]
 fn what_is_no_model_is_not_added() {
     let (engine, home) = engine();
     let dir = engine.catalog().dir().unwrap().clone();

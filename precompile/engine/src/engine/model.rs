@@ -16,7 +16,7 @@ use crate::{
     Catalog, ExactModel, Isa, LoadOptions, Manifest, Pool, Tensor,
     catalog::Entry,
     cuda::Accelerator,
-    golden,
+    golden, integer,
     model_dir::Files,
     ort::{OrtModel, RunError},
     publish, screen, wire,
@@ -184,6 +184,9 @@ fn runner(
     let graph = &files[&entry.manifest.graph().name];
     // Only files that the manifest lists have a say in what the model answers.
     let weights = screen::check(graph, files).map_err(|error| failed(error.to_string()))?;
+    if entry.manifest.profile() == Profile::ExactI8 {
+        integer::check(graph).map_err(|error| failed(error.to_string()))?;
+    }
     if config.kind == Kind::Exact {
         let folder = folder.filter(|_| !weights.is_empty());
         let options =
