@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod forecast;
+pub mod network;
 pub mod node;
 pub mod tools;
 pub mod upstream;

@@ -1,7 +1,7 @@
 //! `foreblock`: flags become a configuration, which makes a node; see `cli`.
 
 use clap::{CommandFactory, Parser};
-use foreblock::cli::{Command, Config, Flags, NodeFlags, bench, doctor, model, run_follower, run_node, setup};
+use foreblock::cli::{Command, Config, Flags, NodeFlags, bench, doctor, model, run_audit, run_follower, run_node, run_operator, setup};
 use std::{io::IsTerminal, process::ExitCode};
 use tracing_subscriber::EnvFilter;
 
@@ -27,6 +27,11 @@ fn run(flags: Flags) -> anyhow::Result<()> {
         Some(Command::Setup { place, cuda }) => return setup(&place, cuda),
         Some(Command::Bench { place, command }) => return bench(&place, command),
         Some(Command::Doctor { place }) => return doctor(&place),
+        Some(Command::Audit(audit)) => return run_audit(&audit),
+        Some(Command::Operator(operator)) => {
+            log(&flags.node);
+            return run_operator(&operator);
+        }
         Some(Command::Follow { url, checkpoint, node }) => {
             log(&node);
             return run_follower(Config::new(*node)?, &url, checkpoint);

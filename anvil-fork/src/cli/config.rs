@@ -1,11 +1,11 @@
 //! From flags to a validated configuration: the only place that makes the node's parts.
 
-use super::{flags::NodeFlags, genesis_file};
+use super::{flags::NodeFlags, genesis_file, operator::compute};
 use crate::{
     accounts::{self, Accounts, AccountsError, wei},
     chain::{Block, Forked, Genesis, GenesisError, ImportError, Ledger, Spec, UnknownHardfork, wall},
     fork::{self, ForkError, OptionsError},
-    inference::{Inference, NoOperator, Operators, OperatorsConfig, in_genesis},
+    inference::{Inference, NoOperator, Operators, OperatorsConfig, RecordError, Recorder, Replay, in_genesis},
     miner::Mining,
     node::{ForkConfig, Node, NodeConfig, Settings},
     rpc::ServerConfig,
@@ -18,10 +18,12 @@ use foreblock_engine::{
     ort::{self, OrtError},
 };
 use foreblock_pre_executor::{
-    Config as PreExecutorConfig, StartError,
+    Compute, Config as PreExecutorConfig, StartError,
+    agreement::OPERATORS_MAX,
+    oip::{Client, ConnectError, RemoteOperator},
     operators::{FaultError, parse_faults},
 };
-use foreblock_precompile::{AddressError, check_address};
+use foreblock_precompile::{AddressError, ModelSlot, check_address, genesis::GenesisOperator};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// Chain id of devnets.
@@ -59,6 +61,15 @@ pub enum ConfigError {
     /// An operator that --fault names and that is not there.
     #[error(transparent)]
     Operator(#[from] NoOperator),
+    /// Too many operators, or none.
+    #[error("{0} operators: expected 1 to {OPERATORS_MAX} with those elsewhere")]
+    Operators(usize),
+    /// A file of outcomes.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// An operator or engine elsewhere.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// Faults that cannot be read.
     #[error(transparent)]
     Fault(#[from] FaultError),
@@ -135,7 +146,8 @@ impl Config {
         engine.ort.library = flags.onnxruntime.clone();
         engine.ort.data_dir = Some(data_dir(flags.data_dir.as_deref())?);
         let operators = OperatorsConfig {
-            count: flags.operators.into(),
+            count: flags.operators.unwrap_or(u8::from(flags.remote_operators.is_empty())).into(),
+            hedge: flags.hedge,
             faults: parse_faults(&flags.fault)?,
             commit_first: flags.commit_reveal,
         };
@@ -174,7 +186,12 @@ impl Config {
         for error in broken {
             tracing::warn!(%error, "a model is left out");
         }
-        let genesis = self.genesis(Inference::slots(&models));
+        let remote = self.remote_operators()?;
+        let seats = self.operators.count + remote.len();
+        if seats == 0 || seats > OPERATORS_MAX {
+            return Err(ConfigError::Operators(seats));
+        }
+        let genesis = self.genesis(Inference::slots(&models), in_genesis(self.operators.count, &remote));
         let Forked { ledger, spec, replay } = match &self.fork.options {
             Some(options) => fork::fork(options, &genesis, &self.spec, &self.fork)?,
             None => {
@@ -190,7 +207,8 @@ impl Config {
         };
         let patience = Duration::from_secs(self.flags.call_timeout);
         let engine = Engine::new(catalog, self.engine.clone());
-        let operators = Operators::new(&self.operators, spec.chain_id(), &engine)?;
+        let compute = self.compute(&engine)?;
+        let operators = Operators::new(&self.operators, spec.chain_id(), &engine, compute, remote)?;
         let inference = Inference::start(engine, models, operators, pre_executor, patience)?;
         let mut settings = self.settings(&genesis);
         if self.fork.options.is_some() {
@@ -220,13 +238,32 @@ impl Config {
         precompile: Address,
         first: Block,
     ) -> Result<Arc<Node>, ConfigError> {
-        let genesis = self.genesis(Vec::new());
+        let genesis = self.genesis(Vec::new(), Vec::new());
         let settings = self.settings(&genesis);
         let config = NodeConfig { producer: Some(producer.to_owned()), ..self.node_config(genesis) };
         let pre_executor = PreExecutorConfig { address: precompile, ..Default::default() };
         let inference = Inference::following(pre_executor, Duration::from_secs(self.flags.call_timeout))?;
         let accounts = Accounts::from_mnemonic(&self.mnemonic, &self.flags.derivation_path, 0)?;
         Ok(Node::new(config, settings, accounts, inference, spec, Ledger::starting_with(first)))
+    }
+
+    /// What computes for the operators of this process.
+    fn compute(&self, engine: &Engine) -> Result<Arc<dyn Compute>, ConfigError> {
+        if let Some(path) = &self.flags.replay {
+            return Ok(Arc::new(Replay::new(path)?));
+        }
+        let computes = compute(&self.flags.engine, engine, &self.flags.tls.tls())?;
+        Ok(match &self.flags.record {
+            Some(path) => Arc::new(Recorder::new(computes, path)?),
+            None => computes,
+        })
+    }
+
+    /// Operators elsewhere, each of whom has said who it is.
+    fn remote_operators(&self) -> Result<Vec<RemoteOperator>, ConnectError> {
+        let tls = self.flags.tls.tls();
+        let one = |url: &String| RemoteOperator::introduce(Client::new(url, &tls)?);
+        self.flags.remote_operators.iter().map(one).collect()
     }
 
     /// The rules.
@@ -239,7 +276,7 @@ impl Config {
         &self.flags
     }
 
-    fn genesis(&self, models: Vec<(B256, foreblock_precompile::ModelSlot)>) -> Genesis {
+    fn genesis(&self, models: Vec<(B256, ModelSlot)>, operators: Vec<GenesisOperator>) -> Genesis {
         let flags = &self.flags;
         let balance = wei(flags.balance);
         let mut genesis = Genesis {
@@ -258,7 +295,7 @@ impl Config {
             nonce: 0,
             precompile: flags.precompile,
             models,
-            operators: in_genesis(self.operators.count),
+            operators,
         };
         if let Some(file) = &self.init {
             genesis_file::apply(file, &mut genesis);

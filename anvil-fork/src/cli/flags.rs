@@ -1,6 +1,6 @@
 //! What the user typed: plain data, with anvil's names and defaults.
 
-use super::{BenchCommand, ForkFlags, ModelCommand, Place};
+use super::{AuditFlags, BenchCommand, ForkFlags, ModelCommand, OperatorFlags, Place, TlsFlags, operator::engine_name};
 use crate::{accounts, pool::Order};
 use clap::{Args, Parser, Subcommand};
 use std::{net::IpAddr, path::PathBuf};
@@ -60,6 +60,10 @@ pub enum Command {
         #[command(subcommand)]
         command: BenchCommand,
     },
+    /// Run a share of a chain's outcomes again and say what differs.
+    Audit(Box<AuditFlags>),
+    /// Compute and sign outcomes for nodes elsewhere.
+    Operator(Box<OperatorFlags>),
     /// Say what is found on this machine, and what is missing.
     Doctor {
         /// What to look at.
@@ -271,8 +275,8 @@ pub struct NodeFlags {
     /// Where models and outcomes are kept; outcomes stay in memory where this is not given
     #[arg(long, env = "FOREBLOCK_DATA_DIR", value_name = "PATH", help_heading = "Inference")]
     pub data_dir: Option<PathBuf>,
-    /// What computes: exact (built in) or ort (ONNX Runtime)
-    #[arg(long, default_value = "exact", value_parser = ["exact", "ort"], help_heading = "Inference")]
+    /// What computes: exact (built in), ort (ONNX Runtime), or oip://HOST:PORT, a server of the Open Inference Protocol
+    #[arg(long, default_value = "exact", value_parser = engine_name, help_heading = "Inference")]
     pub engine: String,
     /// ONNX Runtime's library, or the folder that it is in
     #[arg(long, value_name = "PATH", help_heading = "Inference")]
@@ -283,9 +287,24 @@ pub struct NodeFlags {
     /// Where the precompile stands; must end in 0F
     #[arg(long, value_name = "ADDRESS", default_value_t = foreblock_precompile::PRECOMPILE_ADDRESS, help_heading = "Inference")]
     pub precompile: alloy_primitives::Address,
-    /// Operators that sign each outcome: 1, or 3f+1 to bear f that misbehave
-    #[arg(long, value_name = "NUM", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=31), help_heading = "Inference")]
-    pub operators: u8,
+    /// Operators in this process: 1, or none where --operator names others; 3f+1 bear f that misbehave
+    #[arg(long, value_name = "NUM", value_parser = clap::value_parser!(u8).range(0..=31), help_heading = "Inference")]
+    pub operators: Option<u8>,
+    /// Operators elsewhere (`foreblock operator`): oip://HOST:PORT, or https://HOST:PORT with TLS
+    #[arg(long = "operator", value_name = "URL", help_heading = "Inference")]
+    pub remote_operators: Vec<String>,
+    /// Write outcomes to this file as they are computed
+    #[arg(long, value_name = "FILE", help_heading = "Inference")]
+    pub record: Option<PathBuf>,
+    /// Take outcomes from this file, and compute none
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "remote_operators"], help_heading = "Inference")]
+    pub replay: Option<PathBuf>,
+    /// Ask as many operators as must agree, and the others only when those are late
+    #[arg(long, help_heading = "Inference")]
+    pub hedge: bool,
+    /// TLS towards operators
+    #[command(flatten)]
+    pub tls: TlsFlags,
     /// How operators misbehave, such as 1:slow=3s,2:lie,3:crash@10,4:flip=0.01
     #[arg(long, value_name = "FAULTS", default_value = "", hide_default_value = true, help_heading = "Inference")]
     pub fault: String,

@@ -132,7 +132,7 @@ impl Producer {
         ProducerError::Nonsense { url: self.url.clone(), method, reason: reason.to_string() }
     }
 
-    fn ask<T: DeserializeOwned>(&self, method: &'static str, params: Value) -> Result<T, ProducerError> {
+    pub(crate) fn ask<T: DeserializeOwned>(&self, method: &'static str, params: Value) -> Result<T, ProducerError> {
         let silent = |reason: String| ProducerError::Silent { url: self.url.clone(), method, reason };
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let mut response = self.agent.post(&self.url).send_json(&body).map_err(|error| silent(error.to_string()))?;

@@ -145,7 +145,7 @@ impl<'a> Verifier<'a> {
         BlockPlan {
             env: self.node.env_of_header(header),
             start_block_call: Inference::start_block_call(&parent),
-            beacon_root: B256::ZERO,
+            beacon_root: header.parent_beacon_block_root.unwrap_or_default(),
             ommers: Vec::new(),
             withdrawals: None,
             parent,

@@ -3,9 +3,11 @@
 mod head;
 mod nothing;
 mod operators;
+mod record;
 mod report;
 
 pub use operators::{NoOperator, Operators, OperatorsConfig, in_genesis, key as operator_key};
+pub use record::{RecordError, Recorder, Replay};
 
 use crate::{
     chain::{Block, BlockPlan, Certificates, Transaction, View},

@@ -6,6 +6,7 @@ use foreblock_engine::{Catalog, Engine};
 use foreblock_pre_executor::{
     Compute,
     agreement::Evidence,
+    oip::RemoteOperator,
     operators::{Fault, Faults, Found, LocalOperator, OneEngine, Operator, Panel, PanelConfig, Rule},
 };
 use foreblock_precompile::{ModelId, OPERATOR_REGISTRY_ADDRESS, Profile, StatementDomain, genesis::GenesisOperator};
@@ -19,6 +20,8 @@ pub struct OperatorsConfig {
     pub count: usize,
     /// What is wrong with which.
     pub faults: Faults,
+    /// Whether a quorum is asked first, and the others when it is late.
+    pub hedge: bool,
     /// Whether they commit to their answers before they show them.
     pub commit_first: bool,
 }
@@ -52,22 +55,37 @@ pub fn key(number: usize) -> PrivateKeySigner {
 }
 
 /// The operators as the genesis block registers them.
-pub fn in_genesis(count: usize) -> Vec<GenesisOperator> {
+pub fn in_genesis(count: usize, remote: &[RemoteOperator]) -> Vec<GenesisOperator> {
     let operator =
         |number| GenesisOperator { address: key(number).address(), endpoint: format!("devnet operator {number}") };
-    (1..=count).map(operator).collect()
+    let elsewhere = |operator: &RemoteOperator| GenesisOperator {
+        address: operator.address(),
+        endpoint: operator.url().to_owned(),
+    };
+    (1..=count).map(operator).chain(remote.iter().map(elsewhere)).collect()
 }
 
 impl Operators {
-    /// Operators that share one engine.
-    pub fn new(config: &OperatorsConfig, chain_id: u64, engine: &Engine) -> Result<Self, NoOperator> {
+    /// Operators here, who share what computes, and those elsewhere. `engine` knows the models.
+    pub fn new(
+        config: &OperatorsConfig,
+        chain_id: u64,
+        engine: &Engine,
+        compute: Arc<dyn Compute>,
+        remote: Vec<RemoteOperator>,
+    ) -> Result<Self, NoOperator> {
         let domain = StatementDomain::new(chain_id);
-        let shared: Arc<dyn Compute> = Arc::new(OneEngine::new(Arc::new(engine.clone())));
+        let shared: Arc<dyn Compute> = Arc::new(OneEngine::new(compute));
         let all: Vec<_> = (1..=config.count)
             .map(|number| Arc::new(LocalOperator::new(key(number), domain.clone(), shared.clone())))
             .collect();
-        let habits = PanelConfig { commit_first: config.commit_first, ..PanelConfig::default() };
-        let seats = all.iter().map(|operator| operator.clone() as Arc<dyn Operator>);
+        let PanelConfig { patience, certificates_max, evidence_max, .. } = PanelConfig::default();
+        let OperatorsConfig { hedge, commit_first, .. } = *config;
+        let habits = PanelConfig { patience, hedge, commit_first, certificates_max, evidence_max };
+        let here = all.iter().map(|operator| operator.clone() as Arc<dyn Operator>);
+        let elsewhere =
+            remote.into_iter().map(|operator| Arc::new(operator.for_chain(chain_id)) as Arc<dyn Operator>);
+        let seats = here.chain(elsewhere);
         let rules = {
             let catalog = engine.catalog().clone();
             move |model| rule(&catalog, model)
@@ -155,8 +173,9 @@ mod tests {
 
     fn operators(count: usize, faults: &str) -> Result<Operators, NoOperator> {
         let engine = Engine::new(Catalog::new(None), Config::default());
-        let config = OperatorsConfig { count, faults: parse_faults(faults).unwrap(), commit_first: false };
-        Operators::new(&config, 31_337, &engine)
+        let faults = parse_faults(faults).unwrap();
+        let config = OperatorsConfig { count, faults, hedge: false, commit_first: false };
+        Operators::new(&config, 31_337, &engine, Arc::new(engine.clone()), Vec::new())
     }
 
     #[test]

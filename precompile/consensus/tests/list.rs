@@ -190,3 +190,62 @@ fn no_mutation_of_a_list_passes_for_the_list() {
         );
     }
 }
+
+/// The vectors that other implementations read. `BLESS=1` writes them; what they hold was compared with `cast to-rlp` and
+/// `cast keccak`.
+#[test]
+fn the_shared_vectors_are_what_lists_encode_to() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/inference-list.json");
+    let cases = [
+        ("an output and a failure", both()),
+        ("one number", list(&[(1, number(12_300_000_000_000_000))])),
+        ("a negative number", list(&[(2, number(-1))])),
+        ("no output tensors", list(&[(3, Outcome::Output(Vec::<Tensor>::new().abi_encode().into()))])),
+    ];
+    let vectors: Vec<_> = cases.iter().map(|(name, list)| vector(name, list)).collect();
+    let written = serde_json::json!({
+        "about": "Encoded inference lists of chain 31337, certified by the operators whose secret keys are 1, 2 and 3, of 4. docs/inference-list.md says how.",
+        "chainId": CHAIN,
+        "operators": committee(4).operators().iter().map(Address::to_string).collect::<Vec<_>>(),
+        "lists": vectors,
+    });
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(path, serde_json::to_string_pretty(&written).unwrap() + "\n").unwrap();
+    }
+    let kept: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert_eq!(kept, written);
+    for vector in kept["lists"].as_array().unwrap() {
+        let encoded: Bytes = vector["encoded"].as_str().unwrap().parse().unwrap();
+        let decoded = InferenceList::decode(&encoded).unwrap();
+        decoded.verify_certificates(&StatementDomain::new(CHAIN), &committee(4)).unwrap();
+        let commitment: B256 = vector["commitment"].as_str().unwrap().parse().unwrap();
+        decoded.verify_commitment(Some(commitment)).unwrap();
+        assert_eq!(decoded.entries().len(), vector["entries"].as_array().unwrap().len());
+    }
+}
+
+fn number(value: i64) -> Outcome {
+    let data = alloy_primitives::I256::try_from(value).unwrap().to_be_bytes::<32>().to_vec().into();
+    Outcome::Output(vec![Tensor { dtype: DType::Wad, shape: vec![1], data }].abi_encode().into())
+}
+
+fn vector(name: &str, list: &InferenceList) -> serde_json::Value {
+    let entry = |entry: &ListEntry| match &entry.outcome {
+        Outcome::Output(output) => {
+            serde_json::json!({ "requestId": entry.id.to_string(), "output": output.to_string() })
+        }
+        Outcome::Failed(failure) => {
+            serde_json::json!({ "requestId": entry.id.to_string(), "code": failure.code as u16, "reason": failure.reason })
+        }
+    };
+    let entries: Vec<_> = list.entries().iter().map(entry).collect();
+    let commitment = list.commitment().unwrap();
+    let request = [&[foreblock_precompile::REQUEST_TYPE], commitment.as_slice()].concat();
+    serde_json::json!({
+        "name": name,
+        "entries": entries,
+        "encoded": list.encode().to_string(),
+        "commitment": commitment.to_string(),
+        "eip7685Request": Bytes::from(request).to_string(),
+    })
+}

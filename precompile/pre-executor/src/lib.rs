@@ -10,6 +10,7 @@
 pub mod agreement;
 mod compute;
 mod counters;
+pub mod oip;
 pub mod operators;
 mod pending_state;
 mod pre_executor;
