@@ -16,7 +16,8 @@ pub fn run(config: Config) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let node = config.start()?;
+    // Operators elsewhere are asked who they are, which blocks.
+    let node = tokio::task::block_in_place(|| config.start())?;
     load(&config, &node)?;
     let (servers, addresses) = rpc::serve(node.clone(), &config.server).await?;
     if let Some(path) = &config.config_out {

@@ -171,7 +171,7 @@ impl Operator for RemoteOperator {
 
     fn endorse(&self, question: &Question, id: RequestId, outcome: &Outcome) -> Result<Signature, Unavailable> {
         let one = question.inputs.iter().filter(|(known, _)| *known == id).cloned().collect();
-        let one = Question { inputs: one, ..question.clone() };
+        let one = question.about(one);
         let both = Self::inputs(&one).into_iter().chain([outcome_bytes(outcome)]).collect();
         let part = self.ask(&one, "endorse", both).pop();
         let part = part.ok_or_else(|| Unavailable(format!("{id} is not of this question")))?;

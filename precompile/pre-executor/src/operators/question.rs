@@ -43,6 +43,11 @@ impl Question {
         while wanted.changed().await.is_ok() {}
     }
 
+    /// The same question about some of its inputs.
+    pub fn about(&self, inputs: Vec<(RequestId, Bytes)>) -> Self {
+        Self { inputs, ..self.clone() }
+    }
+
     /// The inputs alone.
     pub fn only_inputs(&self) -> Vec<Bytes> {
         self.inputs.iter().map(|(_, input)| input.clone()).collect()
