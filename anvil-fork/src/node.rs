@@ -33,6 +33,8 @@ pub struct NodeConfig {
     pub balance_checks: bool,
     /// Most memory of one execution, bytes.
     pub memory_max: Option<u64>,
+    /// Whether state files hold the states of all blocks.
+    pub dump_states: bool,
     /// Tip suggested to wallets, wei.
     pub suggested_tip_wei: u128,
     /// How far `safe` and `finalized` lie behind the head.
@@ -115,6 +117,8 @@ pub struct Node {
     arrivals: broadcast::Sender<Pooled>,
     /// Identity of this run, for `anvil_metadata`.
     pub instance: B256,
+    /// Blobs of mined transactions.
+    pub blobs: crate::rpc::Blobs,
     /// Filters that clients poll.
     pub filters: crate::rpc::Filters,
 }
@@ -149,6 +153,7 @@ impl Node {
             heads: broadcast::channel(NEWS_MAX).0,
             arrivals: broadcast::channel(NEWS_MAX).0,
             instance,
+            blobs: Default::default(),
             filters: Default::default(),
         });
         node.announce_head(None);

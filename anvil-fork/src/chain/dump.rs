@@ -1,14 +1,18 @@
 //! The chain as a file: accounts in anvil's format, and blocks with receipts and inference lists beside them.
 //!
-//! States of past blocks are not in the file: after loading, only the head's state can be read.
+//! States of past blocks are in the file only if that is asked for: without them, only the head's state can be read after
+//! loading. Of a fork, the file holds what differs from the forked chain.
 
-use super::{Account, Block, Ledger, StateError, View, World};
+use super::{
+    Account, Block, Ledger, StateError, View, World,
+    states::{self, StatesFile},
+};
 use alloy_consensus::{ReceiptEnvelope, TxEnvelope, transaction::Recovered};
 use alloy_eips::{Decodable2718, Encodable2718};
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_rlp::Decodable;
 use foreblock_precompile::{InferenceList, ListError, Used};
-use revm::{bytecode::Bytecode, database_interface::DatabaseRef};
+use revm::bytecode::Bytecode;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -27,6 +31,11 @@ pub enum DumpError {
     /// A list that cannot be written.
     #[error(transparent)]
     List(#[from] ListError),
+    /// A file that was written on a fork.
+    #[error(
+        "the state file is of a fork of chain {0} at block {1} ({2}): start with --fork-url and --fork-block-number {1}"
+    )]
+    Fork(u64, u64, B256),
     /// A state with a hole.
     #[error(transparent)]
     State(#[from] super::StateError),
@@ -39,6 +48,18 @@ struct StateFile {
     best_block_number: Option<serde_json::Value>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     foreblock_blocks: Vec<BlockFile>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    foreblock_states: Vec<StatesFile>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    foreblock_fork: Option<ForkFile>,
+}
+
+/// The forked chain that the file's chain goes on from.
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct ForkFile {
+    chain_id: u64,
+    number: u64,
+    hash: B256,
 }
 
 /// An account as state files and followers have it.
@@ -49,6 +70,9 @@ pub struct AccountFile {
     code: Bytes,
     #[serde(default)]
     storage: BTreeMap<B256, B256>,
+    /// Whether only a forked chain knows the other slots.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    storage_elsewhere: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,12 +88,25 @@ struct BlockFile {
     requests: Vec<Bytes>,
 }
 
-/// The chain as JSON.
-pub fn dump(ledger: &Ledger) -> Result<Vec<u8>, DumpError> {
-    let accounts = accounts_file(&ledger.view())?;
+/// The chain as JSON, with the states of all blocks if these are wanted.
+pub fn dump(ledger: &Ledger, with_states: bool) -> Result<Vec<u8>, DumpError> {
+    let view = ledger.view();
+    let accounts = accounts_file(&view)?;
     let blocks = ledger.blocks().map(|block| block_file(block)).collect::<Result<_, _>>()?;
     let best = serde_json::json!(ledger.head().header.number);
-    Ok(serde_json::to_vec(&StateFile { accounts, best_block_number: Some(best), foreblock_blocks: blocks })?)
+    let states = if with_states { states::write(ledger.blocks(), &view)? } else { Vec::new() };
+    Ok(serde_json::to_vec(&StateFile {
+        accounts,
+        best_block_number: Some(best),
+        foreblock_blocks: blocks,
+        foreblock_states: states,
+        foreblock_fork: fork_of(ledger),
+    })?)
+}
+
+fn fork_of(ledger: &Ledger) -> Option<ForkFile> {
+    let upstream = ledger.upstream()?;
+    Some(ForkFile { chain_id: upstream.chain_id(), number: upstream.number(), hash: upstream.hash() })
 }
 
 /// All accounts of a state.
@@ -77,8 +114,13 @@ pub fn accounts_file(view: &View) -> Result<BTreeMap<Address, AccountFile>, Stat
     let mut accounts = BTreeMap::new();
     for account in view.world.accounts() {
         let storage = account.storage.values().map(|slot| (slot.key.into(), slot.value.into()));
-        let code = view.code_by_hash_ref(account.code_hash)?.original_bytes();
-        let file = AccountFile { nonce: account.nonce, balance: account.balance, code, storage: storage.collect() };
+        let file = AccountFile {
+            nonce: account.nonce,
+            balance: account.balance,
+            code: view.code(account.address)?.original_bytes(),
+            storage: storage.collect(),
+            storage_elsewhere: !account.storage_known,
+        };
         accounts.insert(account.address, file);
     }
     Ok(accounts)
@@ -116,6 +158,11 @@ pub fn load(json: &[u8], now: &Ledger) -> Result<Ledger, DumpError> {
         let account = account(&mut world, address, given)?;
         world.put(account);
     }
+    if let Some(fork) = file.foreblock_fork
+        && fork_of(now) != Some(fork)
+    {
+        return Err(DumpError::Fork(fork.chain_id, fork.number, fork.hash));
+    }
     if !own {
         let mut ledger = now.clone();
         ledger.world = world;
@@ -125,8 +172,14 @@ pub fn load(json: &[u8], now: &Ledger) -> Result<Ledger, DumpError> {
     for (at, file) in file.foreblock_blocks.into_iter().enumerate() {
         blocks.push(block(file).map_err(|error| DumpError::Block(at, error))?);
     }
+    states::read(file.foreblock_states, &mut blocks)?;
     let mut blocks = blocks.into_iter();
-    let mut ledger = Ledger::starting_with(blocks.next().expect("there is one, as checked"));
+    let mut first = blocks.next().expect("there is one, as checked");
+    if file.foreblock_fork.is_some() {
+        // Other networks hash other headers, so the hash is the one that the upstream told.
+        first.hash = now.first().hash;
+    }
+    let mut ledger = now.beginning_with(first, file.foreblock_fork.is_some());
     blocks.for_each(|block| {
         ledger.push(block);
     });
@@ -138,6 +191,7 @@ fn account(world: &mut World, address: Address, given: AccountFile) -> Result<Ac
     let code = Bytecode::new_raw_checked(given.code).map_err(|error| DumpError::Code(address, error.to_string()))?;
     let mut account = Account::new(address);
     account.code_hash = world.put_code(code);
+    account.storage_known = !given.storage_elsewhere;
     account.nonce = given.nonce;
     account.balance = given.balance;
     given.storage.into_iter().for_each(|(key, value)| account.set_slot(key.into(), value.into()));

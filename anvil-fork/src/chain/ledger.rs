@@ -52,6 +52,13 @@ impl Ledger {
         Self { upstream: Some(upstream), ..Self::starting_with(block) }
     }
 
+    /// Another chain with the same limits, on the same fork or on none.
+    pub fn beginning_with(&self, first: Block, on_fork: bool) -> Self {
+        let mut ledger = Self::starting_with(first).keeping(self.states_max, self.bodies_max);
+        ledger.upstream = self.upstream.clone().filter(|_| on_fork);
+        ledger
+    }
+
     /// Forgets older states and transactions from now on.
     pub fn keeping(mut self, states_max: Option<usize>, bodies_max: Option<usize>) -> Self {
         (self.states_max, self.bodies_max) = (states_max, bodies_max);

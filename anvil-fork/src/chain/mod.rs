@@ -9,6 +9,7 @@ mod genesis;
 mod import;
 mod ledger;
 mod spec;
+mod states;
 mod trie;
 mod view;
 mod world;

@@ -157,6 +157,14 @@ impl<V: TrieValue> Trie<V> {
         nodes
     }
 
+    /// Values of `older` that are not, or are others here; and those that are here in their place. What both share is not
+    /// looked at, so this costs what has changed; some values may be in both lists.
+    pub fn differences<'a>(&'a self, older: &'a Self) -> (Vec<&'a V>, Vec<&'a V>) {
+        let (mut gone, mut there) = (Vec::new(), Vec::new());
+        differences(older.root.as_ref(), self.root.as_ref(), &mut gone, &mut there);
+        (gone, there)
+    }
+
     /// All values, in the order of their keys.
     pub fn values(&self) -> Values<'_, V> {
         Values { stack: self.root.iter().collect() }
@@ -214,6 +222,34 @@ impl<V: TrieValue> Cell<V> {
                 }
                 BranchNodeRef::new(&stack, mask).rlp(rlp)
             }
+        }
+    }
+}
+
+fn differences<'a, V>(
+    old: Option<&'a Arc<Cell<V>>>,
+    new: Option<&'a Arc<Cell<V>>>,
+    gone: &mut Vec<&'a V>,
+    there: &mut Vec<&'a V>,
+) {
+    match (old, new) {
+        (Some(old), Some(new)) if Arc::ptr_eq(old, new) => {}
+        (Some(old), Some(new)) => match (&old.node, &new.node) {
+            (Node::Branch(old), Node::Branch(new)) => {
+                let pairs = old.iter().zip(new);
+                pairs.for_each(|(old, new)| differences(old.as_ref(), new.as_ref(), gone, there));
+            }
+            (Node::Extension { path: from, child: old }, Node::Extension { path: to, child: new }) if from == to => {
+                differences(Some(old), Some(new), gone, there);
+            }
+            _ => {
+                gone.extend(Values { stack: vec![old] });
+                there.extend(Values { stack: vec![new] });
+            }
+        },
+        (old, new) => {
+            gone.extend(Values { stack: old.into_iter().collect() });
+            there.extend(Values { stack: new.into_iter().collect() });
         }
     }
 }
@@ -365,6 +401,23 @@ mod tests {
         assert_eq!(before.root(), root);
         assert!((0..100).all(|seed| before.get(&key(seed)) == Some(&Word(seed))));
         assert_ne!(trie.root(), root);
+    }
+
+    #[test]
+    fn differences_lead_from_one_trie_to_the_other_and_leave_out_what_both_share() {
+        let mut old = Trie::default();
+        (0..500).for_each(|seed| old.insert(key(seed), Word(seed)));
+        let mut new = old.clone();
+        (0..20).for_each(|seed| new.remove(&key(seed * 7)));
+        (490..520).for_each(|seed| new.insert(key(seed), Word(seed + 1_000)));
+        let (gone, there) = new.differences(&old);
+        assert!(gone.len() < 250 && there.len() < 250, "{} {}", gone.len(), there.len());
+        let keys: BTreeMap<u64, B256> = (0..520).map(|seed| (seed, key(seed))).collect();
+        let mut rebuilt = old.clone();
+        gone.iter().for_each(|word| rebuilt.remove(&keys[&word.0]));
+        there.iter().for_each(|word| rebuilt.insert(keys[&(word.0 % 1_000)], (*word).clone()));
+        assert_eq!(rebuilt.root(), new.root());
+        assert!(new.differences(&new.clone()).0.is_empty());
     }
 
     #[test]

@@ -73,7 +73,8 @@ impl View {
         self.code_of(address, hash)
     }
 
-    fn code_of(&self, address: Address, hash: B256) -> Result<Bytecode, StateError> {
+    /// Code of `address`, whose hash is known.
+    pub fn code_of(&self, address: Address, hash: B256) -> Result<Bytecode, StateError> {
         if let Some(code) = self.world.code(&hash) {
             return Ok(code);
         }

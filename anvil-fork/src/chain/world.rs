@@ -143,6 +143,11 @@ impl World {
         self.accounts.values()
     }
 
+    /// Accounts of `older` that are not, or are others here; and those that are here in their place. Some may be in both.
+    pub(super) fn differences<'a>(&'a self, older: &'a Self) -> (Vec<&'a Account>, Vec<&'a Account>) {
+        self.accounts.differences(&older.accounts)
+    }
+
     /// The state root.
     pub fn root(&self) -> B256 {
         self.accounts.root()

@@ -330,6 +330,7 @@ impl Config {
             order: flags.order,
             balance_checks: !flags.disable_pool_balance_checks,
             memory_max: flags.memory_limit,
+            dump_states: flags.preserve_historical_states,
             transactions_max: flags.max_transactions.unwrap_or(usize::MAX),
             code_size_max: if flags.disable_code_size_limit { Some(usize::MAX) } else { flags.code_size_limit },
             no_block_gas_limit: flags.disable_block_gas_limit,

@@ -250,6 +250,9 @@ pub struct NodeFlags {
     /// Write the chain to this file at the end
     #[arg(long, value_name = "PATH", help_heading = "State")]
     pub dump_state: Option<PathBuf>,
+    /// Write the states of all blocks, not only the last one's
+    #[arg(long, help_heading = "State")]
+    pub preserve_historical_states: bool,
     /// Execute the blocks of this file (RLP, as geth exports them) after the --init genesis, and check every root
     #[arg(long, value_name = "PATH", requires = "init", conflicts_with_all = ["fork_url", "load_state", "state"], help_heading = "State")]
     pub import: Option<PathBuf>,

@@ -5,13 +5,17 @@ use crate::{banner, chain, inference, miner, node::Node, rpc};
 use anyhow::Context;
 use std::{path::Path, sync::Arc, time::Duration};
 
+/// Stack of a thread that serves requests: blobs of 128 KiB are decoded on it, several copies deep, and the EVM nests 1,024
+/// calls. Memory that is not touched is not used.
+const STACK_BYTES: usize = 32 << 20;
+
 /// Runs a node until it is interrupted.
 pub fn run(config: Config) -> anyhow::Result<()> {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = config.flags().threads.filter(|threads| *threads > 0) {
         runtime.worker_threads(threads);
     }
-    let runtime = runtime.enable_all().build()?;
+    let runtime = runtime.thread_stack_size(STACK_BYTES).enable_all().build()?;
     runtime.block_on(serve(config))
 }
 
@@ -65,7 +69,7 @@ async fn dump_each(node: Arc<Node>, path: std::path::PathBuf, every: Duration) {
 }
 
 fn dump(node: &Node, path: &Path) -> anyhow::Result<()> {
-    write_whole(&state_file(path), &chain::dump(&node.ledger())?)
+    write_whole(&state_file(path), &chain::dump(&node.ledger(), node.config.dump_states)?)
 }
 
 /// Writes a file as a whole or not at all.

@@ -134,7 +134,9 @@ impl Node {
 
     fn clear_included(&self, block: &Block) {
         for (index, tx) in block.transactions.iter().enumerate() {
-            self.pool(|pool| pool.remove(tx.tx_hash()));
+            if let Some(pooled) = self.pool(|pool| pool.remove(tx.tx_hash())) {
+                self.blobs.keep(&pooled.tx);
+            }
             self.inference.included(tx, block.gas_used(index));
         }
         let stale: Vec<B256> = self.pool(|pool| {

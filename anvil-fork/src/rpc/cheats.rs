@@ -11,7 +11,8 @@ use revm::bytecode::Bytecode;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-fn edit(node: &Node, address: Address, edit: impl FnOnce(&mut World, &mut Account)) -> Reply<()> {
+/// Changes an account of the current state.
+pub(super) fn edit(node: &Node, address: Address, edit: impl FnOnce(&mut World, &mut Account)) -> Reply<()> {
     // Over a fork, the upstream is asked before the chain is locked; inside, it answers from memory.
     node.view().account(address)?;
     node.change(|chain| {

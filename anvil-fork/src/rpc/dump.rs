@@ -19,10 +19,11 @@ use std::{
 const STATE_BYTES_MAX: u64 = 4 << 30;
 
 /// The chain, gzipped JSON.
-pub(super) async fn dump_state(node: &Arc<Node>, _: Args) -> Reply<Bytes> {
+pub(super) async fn dump_state(node: &Arc<Node>, mut args: Args) -> Reply<Bytes> {
+    let with_states = args.optional("preserve historical states")?.unwrap_or(node.config.dump_states);
     let failed = |error: std::io::Error| RpcError::Internal(format!("packing the state failed: {error}"));
     tokio::task::block_in_place(|| {
-        let json = dump(&node.ledger())?;
+        let json = dump(&node.ledger(), with_states)?;
         let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
         packer.write_all(&json).map_err(failed)?;
         Ok(packer.finish().map_err(failed)?.into())

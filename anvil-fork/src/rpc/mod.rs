@@ -5,11 +5,13 @@
 
 mod args;
 mod at;
+mod blobs;
 mod blocks;
 mod call;
 mod cheats;
 mod debug;
 mod dump;
+mod erc20;
 mod error;
 mod estimate;
 mod evm;
@@ -21,6 +23,7 @@ mod ipc;
 mod logs;
 mod net;
 mod parity;
+mod reorg;
 mod routes;
 mod send;
 mod server;
@@ -33,6 +36,7 @@ mod txpool;
 mod wallet;
 
 pub use args::Args;
+pub use blobs::Blobs;
 pub use error::RpcError;
 pub use filters::Filters;
 pub use routes::NAMES;

@@ -1,8 +1,8 @@
 //! The one table from names to methods.
 
 use super::{
-    Args, Reply, RpcError, blocks, call, cheats, debug, dump, estimate, evm, fees, filters, history, inference, logs,
-    net, parity, send, simulate, state, transactions, txpool, wallet,
+    Args, Reply, RpcError, blobs, blocks, call, cheats, debug, dump, erc20, estimate, evm, fees, filters, history,
+    inference, logs, net, parity, reorg, send, simulate, state, transactions, txpool, wallet,
 };
 use crate::node::Node;
 use serde_json::value::{RawValue, to_raw_value};
@@ -128,6 +128,12 @@ routes! {
     "evm_snapshot" | "anvil_snapshot" => evm::snapshot,
     "evm_revert" | "anvil_revert" => evm::revert,
     "anvil_rollback" => evm::rollback,
+    "anvil_reorg" => reorg::reorg,
+    "anvil_getBlobByHash" => blobs::by_hash,
+    "anvil_getBlobsByTransactionHash" => blobs::of_transaction,
+    "anvil_getGenesisTime" => blobs::genesis_time,
+    "anvil_dealERC20" | "hardhat_dealERC20" | "anvil_setERC20Balance" => erc20::deal,
+    "anvil_setERC20Allowance" => erc20::set_allowance,
     "evm_increaseTime" | "anvil_increaseTime" => evm::increase_time,
     "evm_setTime" | "anvil_setTime" => evm::set_time,
     "evm_setNextBlockTimestamp" | "anvil_setNextBlockTimestamp" => evm::set_next_timestamp,

@@ -23,7 +23,7 @@ pub(super) async fn raw(node: &Arc<Node>, mut args: Args) -> Reply<B256> {
     Ok(tokio::task::block_in_place(|| node.submit(tx))?)
 }
 
-fn decode(bytes: &[u8]) -> Reply<Transaction> {
+pub(super) fn decode(bytes: &[u8]) -> Reply<Transaction> {
     if bytes.is_empty() {
         return Err(RpcError::params("Empty transaction data"));
     }
@@ -102,7 +102,7 @@ async fn submit_and_wait(node: &Arc<Node>, tx: Transaction, timeout: Duration) -
 }
 
 /// The request with everything in it that its sender left open.
-fn filled(node: &Node, mut request: TransactionRequest) -> Reply<(TypedTransaction, Address)> {
+pub(super) fn filled(node: &Node, mut request: TransactionRequest) -> Reply<(TypedTransaction, Address)> {
     let from = match request.from {
         Some(from) => from,
         None => *node.accounts.read().addresses().first().ok_or_else(no_signer)?,
@@ -142,7 +142,7 @@ fn fill_fees(node: &Node, request: &mut TransactionRequest) {
     }
 }
 
-fn signed(node: &Node, typed: TypedTransaction, from: Address) -> Reply<Transaction> {
+pub(super) fn signed(node: &Node, typed: TypedTransaction, from: Address) -> Reply<Transaction> {
     let Some(signer) = node.accounts.read().signer(&from).cloned() else {
         return if node.impersonates(&from) { Ok(made_up(typed, from)) } else { Err(no_signer()) };
     };
