@@ -1,8 +1,10 @@
 //! What crosses crates is tested here, each file under `tests/` against built binaries and real clients.
 
+pub mod anvil;
 pub mod bench;
 pub mod forecast;
 pub mod network;
 pub mod node;
+pub mod rpc;
 pub mod tools;
 pub mod upstream;

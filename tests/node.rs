@@ -1,6 +1,8 @@
 //! A node of its own for each test: on a free port, with a data folder that goes away with it.
 
-use crate::tools;
+pub use crate::rpc::{PATIENCE, RpcError};
+
+use crate::{rpc::Rpc, tools};
 use serde_json::{Value, json};
 use std::{
     ffi::OsString,
@@ -12,9 +14,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-
-/// Longest wait for a node to answer, and for a receipt.
-pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// First standard account.
 pub const ALICE: &str = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266";
@@ -30,18 +29,8 @@ pub struct Node {
     /// Where it listens.
     pub port: u16,
     folder: TempDir,
-    agent: ureq::Agent,
-}
-
-/// What a node answers to a call that fails.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RpcError {
-    /// JSON-RPC error code.
-    pub code: i64,
-    /// Its message.
-    pub message: String,
-    /// Its data: for a revert the revert data, in hex.
-    pub data: Value,
+    /// Its JSON-RPC.
+    pub rpc: Rpc,
 }
 
 impl Node {
@@ -57,9 +46,8 @@ impl Node {
         let owned = |words: &[&str]| words.iter().map(|word| word.to_string()).collect();
         let (wrapper, args): (Vec<String>, Vec<String>) = (owned(wrapper), owned(args));
         let port = free_port();
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build();
         let child = spawn(&wrapper, &args, port, folder.path());
-        let node = Self { child, wrapper, args, port, folder, agent: agent.into() };
+        let node = Self { child, wrapper, args, port, folder, rpc: Rpc::new(port) };
         node.wait();
         node
     }
@@ -73,13 +61,13 @@ impl Node {
     }
 
     /// The node's process.
-    pub fn process_id(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// HTTP and WebSocket are served here.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.rpc.url()
     }
 
     /// Where the node keeps models and outcomes.
@@ -94,18 +82,7 @@ impl Node {
 
     /// One JSON-RPC call.
     pub fn try_rpc(&self, method: &str, params: Value) -> Result<Value, RpcError> {
-        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let mut response =
-            self.agent.post(self.url()).send_json(&body).unwrap_or_else(|error| panic!("{method}: {error}"));
-        let answer: Value = response.body_mut().read_json().unwrap_or_else(|error| panic!("{method}: {error}"));
-        match answer.get("error") {
-            None => Ok(answer["result"].clone()),
-            Some(error) => Err(RpcError {
-                code: error["code"].as_i64().unwrap_or_default(),
-                message: error["message"].as_str().unwrap_or_default().to_owned(),
-                data: error["data"].clone(),
-            }),
-        }
+        self.rpc.try_call(method, params)
     }
 
     /// One JSON-RPC call that must succeed.
@@ -115,13 +92,8 @@ impl Node {
 
     /// The receipt of a transaction, as soon as it is mined.
     pub fn receipt(&self, hash: &str) -> Value {
-        let end = Instant::now() + PATIENCE;
-        while Instant::now() < end {
-            let receipt = self.rpc("eth_getTransactionReceipt", json!([hash]));
-            if !receipt.is_null() {
-                return receipt;
-            }
-            thread::sleep(Duration::from_millis(20));
+        if let Some(receipt) = self.rpc.receipt(hash) {
+            return receipt;
         }
         let status = self.try_rpc("inference_status", json!([hash]));
         panic!("{hash} is not mined after {PATIENCE:?}: {status:?}\n{}", self.log());
@@ -135,14 +107,10 @@ impl Node {
     }
 
     fn wait(&self) {
-        let end = Instant::now() + PATIENCE;
-        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": [] });
-        while self.agent.post(self.url()).send_json(&body).is_err() {
-            assert!(Instant::now() < end, "the node does not answer:\n{}", self.log());
-            thread::sleep(Duration::from_millis(10));
-        }
+        assert!(self.rpc.wait(), "the node does not answer:\n{}", self.log());
         // The banner ends with this line, a moment after the first answer.
         let quiet = self.args.iter().any(|arg| ["--quiet", "-q", "--silent"].contains(&arg.as_str()));
+        let end = Instant::now() + PATIENCE;
         while !quiet && !self.log().contains("Listening on") {
             assert!(Instant::now() < end, "the node prints no banner:\n{}", self.log());
             thread::sleep(Duration::from_millis(10));

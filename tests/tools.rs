@@ -45,6 +45,11 @@ pub fn cast() -> Command {
     foundry("FOREBLOCK_CAST", "npm/node_modules/.bin/cast")
 }
 
+/// Foundry's `anvil`.
+pub fn anvil() -> Command {
+    foundry("FOREBLOCK_ANVIL", "npm/node_modules/.bin/anvil")
+}
+
 fn foundry(variable: &str, default: &str) -> Command {
     let mut command = Command::new(provisioned(variable, default));
     let solc =

@@ -84,7 +84,7 @@ fn mistakes_have_the_codes_and_words_that_clients_match_on() {
             "gas",
             "eth_sendTransaction",
             json!([{ "from": ALICE, "to": BOB, "gas": "0x1" }]),
-            -32003,
+            -32000,
             "intrinsic gas too low",
         ),
         ("block", "eth_getBalance", json!([ALICE, "0xffff"]), -32602, "BlockOutOfRange"),

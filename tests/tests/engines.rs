@@ -47,7 +47,7 @@ fn on_onnx_runtime() -> Node {
 
 /// Processes of the node that run native code.
 fn native_workers(node: &Node) -> Vec<u32> {
-    let printed = finish(Command::new("pgrep").args(["-P", &node.process_id().to_string()])).stdout;
+    let printed = finish(Command::new("pgrep").args(["-P", &node.pid().to_string()])).stdout;
     String::from_utf8_lossy(&printed).lines().filter_map(|line| line.trim().parse().ok()).collect()
 }
 
@@ -101,7 +101,7 @@ fn a_full_disk_is_said_and_the_node_goes_on() {
     assert_eq!(send(&node, 1)["status"], "0x1");
     // Some room for the log, which is a file, too.
     let limit = format!("--fsize={}", node.log().len() + 8_192);
-    succeed(Command::new("prlimit").args(["--pid", &node.process_id().to_string(), &limit]));
+    succeed(Command::new("prlimit").args(["--pid", &node.pid().to_string(), &limit]));
     for thousandths in 2..12 {
         assert_eq!(send(&node, thousandths)["status"], "0x1", "{}", node.log());
     }

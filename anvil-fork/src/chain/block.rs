@@ -5,6 +5,7 @@ use alloy_consensus::{
     BlockBody, Header, ReceiptEnvelope, Transaction as _, TxEip4844Variant, TxEnvelope, transaction::Recovered,
 };
 use alloy_primitives::{B256, Bloom, Bytes};
+use alloy_rpc_types_eth::TransactionInfo;
 use foreblock_precompile::{Certificate, InferenceList, ListError, Outcome, RequestId, Used};
 
 /// A transaction with its sender.
@@ -86,6 +87,18 @@ impl Block {
     /// How many logs come before a transaction's first.
     pub fn logs_before(&self, index: usize) -> usize {
         self.receipts[..index].iter().map(|receipt| receipt.logs().len()).sum()
+    }
+
+    /// Where a transaction stands, as answers about it say.
+    pub fn transaction_info(&self, index: usize) -> TransactionInfo {
+        TransactionInfo {
+            hash: Some(*self.transactions[index].tx_hash()),
+            index: Some(index as u64),
+            block_hash: Some(self.hash),
+            block_number: Some(self.header.number),
+            base_fee: self.header.base_fee_per_gas,
+            block_timestamp: Some(self.header.timestamp),
+        }
     }
 
     /// What the sender paid for a unit of gas.

@@ -22,7 +22,7 @@ use foreblock_pre_executor::{
 };
 use foreblock_precompile::{
     Committee, ForeblockEvmFactory, InferenceList, ListEntry, MemoryOutcomes, ModelId, ModelSlot,
-    OPERATOR_REGISTRY_ADDRESS, Outcomes, Request, StatementDomain, price,
+    OPERATOR_REGISTRY_ADDRESS, Outcomes, Request, RequestId, StatementDomain, price,
 };
 use revm::{context::TxEnv, database_interface::DatabaseRef};
 use std::{
@@ -97,6 +97,11 @@ impl Inference {
     pub fn certificates(&self) -> Certificates {
         let store = self.pre_executor.store();
         Certificates::new(move |id| Some(store.certified(id)?.certificate))
+    }
+
+    /// The operators whose answers make an outcome count.
+    pub fn signers(&self, id: RequestId) -> Vec<Address> {
+        self.pre_executor.store().certified(id).map(|found| found.signers).unwrap_or_default()
     }
 
     /// Makes a verified block's outcomes known to calls.

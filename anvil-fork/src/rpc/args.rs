@@ -1,6 +1,7 @@
 //! Parameters of a method, taken one by one.
 
 use super::RpcError;
+use alloy_eips::BlockNumberOrTag;
 use jsonrpsee::types::Params;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -71,6 +72,16 @@ impl Args {
         self.values.as_slice()
     }
 
+    /// The next parameter as a block's number or tag; Otterscan and others send numbers as such.
+    pub fn block_number(&mut self) -> Result<BlockNumberOrTag, RpcError> {
+        let value: serde_json::Value = self.take("block number")?;
+        match value.as_u64() {
+            Some(number) => Ok(BlockNumberOrTag::Number(number)),
+            None => serde_json::from_value(value)
+                .map_err(|error| RpcError::params(format!("invalid argument block number: {error}"))),
+        }
+    }
+
     fn raw(&mut self) -> Option<Box<RawValue>> {
         self.taken += 1;
         self.values.next()
@@ -78,5 +89,10 @@ impl Args {
 }
 
 fn parse<T: DeserializeOwned>(value: &RawValue, name: &str) -> Result<T, RpcError> {
-    serde_json::from_str(value.get()).map_err(|error| RpcError::params(format!("invalid argument {name}: {error}")))
+    serde_json::from_str(value.get()).map_err(|error| {
+        // The place within the parameter is of no use to who sent it.
+        let error = error.to_string();
+        let what = error.rsplit_once(" at line ").map_or(error.as_str(), |(what, _)| what);
+        RpcError::params(format!("invalid argument {name}: {what}"))
+    })
 }

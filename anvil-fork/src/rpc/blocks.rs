@@ -6,7 +6,7 @@ use super::{
     shape,
 };
 use crate::{chain::Block, node::Node};
-use alloy_eips::{BlockId, BlockNumberOrTag};
+use alloy_eips::BlockId;
 use alloy_primitives::{B256, U64};
 use alloy_rpc_types_eth as rpc;
 use alloy_rpc_types_eth::TransactionReceipt;
@@ -26,7 +26,7 @@ fn found(node: &Node, id: BlockId) -> Reply<Option<Arc<Block>>> {
 }
 
 pub(super) async fn by_number(node: &Arc<Node>, mut args: Args) -> Reply<Option<rpc::Block>> {
-    let number: BlockNumberOrTag = args.take("block number")?;
+    let number = args.block_number()?;
     let full = args.optional("full transactions")?.unwrap_or(false);
     Ok(found(node, number.into())?.map(|block| shape::block(&block, full)))
 }
@@ -38,7 +38,7 @@ pub(super) async fn by_hash(node: &Arc<Node>, mut args: Args) -> Reply<Option<rp
 }
 
 pub(super) async fn header_by_number(node: &Arc<Node>, mut args: Args) -> Reply<Option<rpc::Header>> {
-    let number: BlockNumberOrTag = args.take("block number")?;
+    let number = args.block_number()?;
     Ok(found(node, number.into())?.map(|block| shape::header(&block)))
 }
 
@@ -53,7 +53,7 @@ pub(super) async fn receipts(node: &Arc<Node>, mut args: Args) -> Reply<Option<V
 }
 
 pub(super) async fn count_by_number(node: &Arc<Node>, mut args: Args) -> Reply<Option<U64>> {
-    let number: BlockNumberOrTag = args.take("block number")?;
+    let number = args.block_number()?;
     Ok(found(node, number.into())?.map(|block| U64::from(block.transactions.len())))
 }
 

@@ -1,7 +1,7 @@
 //! Execution that changes nothing: `eth_call`, many calls in a row, simulated blocks.
 
 use super::{Args, Reply, RpcError, at};
-use crate::{chain::View, node::Node};
+use crate::{chain::View, node::Node, trace::Stage};
 use alloy_eips::BlockId;
 use alloy_evm::{
     Evm, EvmEnv, EvmFactory,
@@ -16,7 +16,7 @@ use revm::{
     Database,
     context::{
         TxEnv,
-        result::{EVMError, ExecutionResult, ResultAndState},
+        result::{EVMError, ExecutionResult, InvalidTransaction, ResultAndState},
     },
     database::CacheDB,
 };
@@ -95,9 +95,23 @@ impl Call {
     }
 }
 
+impl Call {
+    /// Where it can be traced: the first run here computes what is missing, so that the trace is whole.
+    pub(super) fn stage(self, node: &Node) -> Reply<(Stage, TxEnv)> {
+        self.run(node)?;
+        Ok((Stage::of_call(node, self.db, self.env), self.tx))
+    }
+}
+
 /// A transaction that the EVM does not even begin.
-pub(super) fn refused<E: std::fmt::Display>(error: EVMError<E>) -> RpcError {
+pub(crate) fn refused<E: std::fmt::Display>(error: EVMError<E>) -> RpcError {
     match error {
+        EVMError::Transaction(InvalidTransaction::LackOfFundForMaxFee { .. }) => {
+            RpcError::Rejected("Insufficient funds for gas * price + value".to_owned())
+        }
+        EVMError::Transaction(InvalidTransaction::CreateInitCodeSizeLimit) => {
+            RpcError::Rejected("max initcode size exceeded".to_owned())
+        }
         EVMError::Transaction(invalid) => RpcError::Rejected(invalid.to_string()),
         other => RpcError::Internal(other.to_string()),
     }
@@ -108,7 +122,7 @@ pub(super) fn output(result: ExecutionResult) -> Reply<Bytes> {
     match result {
         ExecutionResult::Success { output, .. } => Ok(output.into_data()),
         ExecutionResult::Revert { output, .. } => Err(RpcError::reverted(output)),
-        ExecutionResult::Halt { reason, .. } => Err(RpcError::Rejected(format!("EVM error {reason:?}"))),
+        ExecutionResult::Halt { reason, .. } => Err(RpcError::halted(reason)),
     }
 }
 

@@ -23,6 +23,9 @@ pub enum RpcError {
         /// As returned.
         data: Bytes,
     },
+    /// The EVM gave up: out of gas, an invalid opcode and the like.
+    #[error("EVM error {0}")]
+    Halted(String),
     /// A transaction that is refused or that can never run.
     #[error("{0}")]
     Rejected(String),
@@ -54,12 +57,20 @@ impl RpcError {
     /// A revert, with its reason decoded.
     pub fn reverted(data: Bytes) -> Self {
         let reason = alloy_sol_types::decode_revert_reason(&data).filter(|reason| !reason.is_empty());
+        let reason = reason.or_else(|| custom_error(&data));
         Self::Reverted { reason, data }
     }
 
     /// Parameters that do not fit.
     pub fn params(text: impl Into<String>) -> Self {
         Self::InvalidParams(text.into())
+    }
+
+    /// A call that ended without reverting and without an answer.
+    pub fn halted(reason: impl std::fmt::Debug) -> Self {
+        // Where gas ran out is of no use to a caller: `OutOfGas(Basic)`.
+        let reason = format!("{reason:?}");
+        Self::Halted(reason.split('(').next().unwrap_or_default().to_owned())
     }
 
     fn code(&self) -> i32 {
@@ -69,11 +80,18 @@ impl RpcError {
             Self::Rejected(_) => -32003,
             Self::NotFound(_) => -32001,
             Self::Inference(_) => -32000,
-            Self::Internal(_) => -32603,
+            Self::Internal(_) | Self::Halted(_) => -32603,
             Self::Unsupported(_) => -32004,
             Self::Forwarded { code, .. } => *code,
         }
     }
+}
+
+/// An error that only the contract's own interface can decode: its selector, and the rest in hex.
+fn custom_error(data: &[u8]) -> Option<String> {
+    let (selector, rest) = data.split_at_checked(4)?;
+    let rest = if rest.is_empty() { String::new() } else { format!(": {}", hex::encode(rest)) };
+    Some(format!("custom error {}{rest}", hex::encode_prefixed(selector)))
 }
 
 impl From<RpcError> for ErrorObjectOwned {
@@ -136,9 +154,9 @@ impl From<DumpError> for RpcError {
 impl From<AdmitError> for RpcError {
     fn from(error: AdmitError) -> Self {
         match error {
-            // anvil answers these two as plain server errors, and scripts match on the code.
             AdmitError::State(state) => state.into(),
-            AdmitError::Pool(_) => Self::Inference(error.to_string()),
+            // anvil answers these as plain server errors, and scripts match on the code.
+            AdmitError::Pool(_) | AdmitError::GasTooHigh | AdmitError::GasTooLow => Self::Inference(error.to_string()),
             _ => Self::Rejected(error.to_string()),
         }
     }

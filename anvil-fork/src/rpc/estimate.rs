@@ -58,7 +58,7 @@ fn search(node: &Node, mut call: Call, used: u64, most: u64) -> Reply<u64> {
         call.tx.gas_limit = gas;
         match call.run(node) {
             Ok(done) if done.result.is_success() => enough = gas,
-            Ok(_) | Err(RpcError::Rejected(_)) => short = gas,
+            Ok(_) | Err(RpcError::Rejected(_) | RpcError::Halted(_)) => short = gas,
             Err(error) => return Err(error),
         }
         guess = short + (enough - short) / 2;

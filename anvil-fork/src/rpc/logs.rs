@@ -31,7 +31,7 @@ pub(super) fn matching(node: &Node, filter: &Filter) -> Reply<Vec<Log>> {
         }
     };
     if from > to {
-        return Err(RpcError::params("invalid block range params"));
+        return Ok(Vec::new());
     }
     // What was before the fork, the upstream tells; what came after, this chain.
     let fork = ledger.upstream().filter(|upstream| from <= upstream.number()).cloned();

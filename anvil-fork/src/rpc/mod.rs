@@ -22,6 +22,7 @@ mod inference;
 mod ipc;
 mod logs;
 mod net;
+mod otterscan;
 mod parity;
 mod reorg;
 mod routes;
@@ -37,6 +38,7 @@ mod wallet;
 
 pub use args::Args;
 pub use blobs::Blobs;
+pub(crate) use call::refused;
 pub use error::RpcError;
 pub use filters::Filters;
 pub use routes::NAMES;

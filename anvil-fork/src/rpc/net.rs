@@ -38,6 +38,15 @@ pub(super) async fn mining(node: &Arc<Node>, _: Args) -> Reply<bool> {
     Ok(node.settings().mining != crate::miner::Mining::Manual)
 }
 
+pub(super) async fn coinbase(node: &Arc<Node>, _: Args) -> Reply<alloy_primitives::Address> {
+    Ok(node.settings().coinbase)
+}
+
+/// Proof of work is not done here; clients get the error that anvil gives.
+pub(super) async fn no_work(_: &Arc<Node>, _: Args) -> Reply<()> {
+    Err(super::RpcError::Internal("Not implemented".to_owned()))
+}
+
 pub(super) async fn hashrate(_: &Arc<Node>, _: Args) -> Reply<U256> {
     Ok(U256::ZERO)
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Args, Reply, RpcError, blobs, blocks, call, cheats, debug, dump, erc20, estimate, evm, fees, filters, history,
-    inference, logs, net, parity, reorg, send, simulate, state, transactions, txpool, wallet,
+    inference, logs, net, otterscan, parity, reorg, send, simulate, state, transactions, txpool, wallet,
 };
 use crate::node::Node;
 use serde_json::value::{RawValue, to_raw_value};
@@ -53,11 +53,13 @@ routes! {
     "eth_syncing" => net::syncing,
     "eth_mining" => net::mining,
     "eth_hashrate" => net::hashrate,
+    "eth_coinbase" => net::coinbase,
+    "eth_getWork" | "eth_submitWork" | "eth_submitHashrate" => net::no_work,
     "eth_chainId" | "eth_networkId" => net::chain_id,
     "eth_config" => net::config,
 
     "eth_blockNumber" => blocks::number,
-    "eth_getBlockByNumber" => blocks::by_number,
+    "eth_getBlockByNumber" | "erigon_getHeaderByNumber" => blocks::by_number,
     "eth_getBlockByHash" => blocks::by_hash,
     "eth_getHeaderByNumber" => blocks::header_by_number,
     "eth_getHeaderByHash" => blocks::header_by_hash,
@@ -157,7 +159,7 @@ routes! {
     "anvil_stopImpersonatingAccount" | "hardhat_stopImpersonatingAccount" => cheats::stop_impersonating,
     "anvil_autoImpersonateAccount" | "hardhat_autoImpersonateAccount" => cheats::auto_impersonate,
     "anvil_dropTransaction" | "hardhat_dropTransaction" => cheats::drop_transaction,
-    "anvil_dropAllTransactions" => cheats::drop_all,
+    "anvil_dropAllTransactions" | "hardhat_dropAllTransactions" => cheats::drop_all,
     "anvil_removePoolTransactions" => cheats::drop_of_sender,
     "anvil_dumpState" | "hardhat_dumpState" => dump::dump_state,
     "anvil_loadState" | "hardhat_loadState" => dump::load_state,
@@ -172,8 +174,11 @@ routes! {
 
     "debug_traceTransaction" => debug::trace_transaction,
     "debug_traceCall" => debug::trace_call,
-    "debug_traceBlockByNumber" | "debug_traceBlockByHash" => debug::trace_block,
+    "debug_traceCallMany" => debug::trace_call_many,
+    "debug_traceBlockByNumber" | "debug_traceBlockByHash" => debug::trace_block_by_number,
+    "debug_traceBlock" => debug::trace_block,
     "debug_codeByHash" => debug::code_by_hash,
+    "debug_dbGet" => debug::db_get,
     "debug_getRawHeader" => debug::raw_header,
     "debug_getRawBlock" => debug::raw_block,
     "debug_getRawReceipts" => debug::raw_receipts,
@@ -183,6 +188,23 @@ routes! {
     "trace_block" => parity::block,
     "trace_replayTransaction" => parity::replay_transaction,
     "trace_replayBlockTransactions" => parity::replay_block,
+    "trace_filter" => parity::filter,
+    "trace_call" => parity::call,
+    "trace_callMany" => parity::call_many,
+    "trace_rawTransaction" => parity::raw_transaction,
+
+    "ots_getApiLevel" => otterscan::api_level,
+    "ots_hasCode" => otterscan::has_code,
+    "ots_getInternalOperations" => otterscan::internal_operations,
+    "ots_traceTransaction" => otterscan::trace_transaction,
+    "ots_getTransactionError" => otterscan::transaction_error,
+    "ots_getBlockDetails" => otterscan::block_details,
+    "ots_getBlockDetailsByHash" => otterscan::block_details_by_hash,
+    "ots_getBlockTransactions" => otterscan::block_transactions,
+    "ots_searchTransactionsBefore" => otterscan::search_before,
+    "ots_searchTransactionsAfter" => otterscan::search_after,
+    "ots_getTransactionBySenderAndNonce" => otterscan::by_sender_and_nonce,
+    "ots_getContractCreator" => otterscan::contract_creator,
 
     "inference_models" => inference::models,
     "inference_status" => inference::status,

@@ -54,7 +54,8 @@ pub(super) async fn fill(node: &Arc<Node>, mut args: Args) -> Reply<Value> {
     let request: TransactionRequest = args.take("transaction")?;
     tokio::task::block_in_place(|| {
         let (typed, from) = filled(node, request)?;
-        let tx = made_up(typed, from);
+        let unsigned = Signature::new(U256::ZERO, U256::ZERO, false);
+        let tx = Recovered::new_unchecked(envelope(typed, unsigned), from);
         Ok(json!({ "raw": Bytes::from(tx.encoded_2718()), "tx": shape::pending(&tx) }))
     })
 }
@@ -116,7 +117,12 @@ pub(super) fn filled(node: &Node, mut request: TransactionRequest) -> Reply<(Typ
     request.to.get_or_insert(alloy_primitives::TxKind::Create);
     if request.gas.is_none() {
         let (db, env) = prepare(node, Some(BlockId::latest()), None, None)?;
-        request.gas = Some(estimate::needed(node, Call::new(db, env, request.clone())?)?);
+        let gas_limit = env.block_env.gas_limit;
+        request.gas = Some(match estimate::needed(node, Call::new(db, env, request.clone())?) {
+            // As anvil: it may do better by the time it is mined, and if not, its failure can be traced.
+            Err(RpcError::Reverted { .. } | RpcError::Halted(_)) => gas_limit,
+            needed => needed?,
+        });
     }
     fill_fees(node, &mut request);
     let typed = request.build_typed_tx().map_err(|left| {

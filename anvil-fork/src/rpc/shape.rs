@@ -24,16 +24,7 @@ pub(super) fn block(block: &Block, full: bool) -> rpc::Block {
 }
 
 pub(super) fn transaction(block: &Block, index: usize) -> rpc::Transaction {
-    let tx = block.transactions[index].clone();
-    let info = TransactionInfo {
-        hash: Some(*tx.tx_hash()),
-        index: Some(index as u64),
-        block_hash: Some(block.hash),
-        block_number: Some(block.header.number),
-        base_fee: block.header.base_fee_per_gas,
-        block_timestamp: Some(block.header.timestamp),
-    };
-    rpc::Transaction::from_transaction(tx, info)
+    rpc::Transaction::from_transaction(block.transactions[index].clone(), block.transaction_info(index))
 }
 
 pub(super) fn pending(tx: &Transaction) -> rpc::Transaction {

@@ -1,7 +1,10 @@
 //! Transactions and receipts, mined and pending.
 
 use super::{Args, Reply, at, shape};
-use crate::node::Node;
+use crate::{
+    chain::{Block, Ledger, Transaction},
+    node::Node,
+};
 use alloy_consensus::Transaction as _;
 use alloy_eips::{BlockId, Encodable2718};
 use alloy_primitives::{Address, B256, Bytes};
@@ -26,14 +29,19 @@ pub(super) async fn by_block_and_index(node: &Arc<Node>, mut args: Args) -> Repl
 pub(super) async fn by_sender_and_nonce(node: &Arc<Node>, mut args: Args) -> Reply<Option<rpc::Transaction>> {
     let sender: Address = args.take("sender")?;
     let nonce = args.number("nonce")?.unwrap_or(0);
-    let is_it = |tx: &crate::chain::Transaction| tx.signer() == sender && tx.nonce() == nonce;
+    let is_it = |tx: &Transaction| tx.signer() == sender && tx.nonce() == nonce;
     let pooled = node.pool(|pool| pool.split(|_| 0));
     if let Some(found) = pooled.0.into_iter().chain(pooled.1).find(|pooled| is_it(&pooled.tx)) {
         return Ok(Some(shape::pending(&found.tx)));
     }
-    let ledger = node.ledger();
+    Ok(find_by_nonce(&node.ledger(), sender, nonce).map(|(block, index)| shape::transaction(&block, index)))
+}
+
+/// The mined transaction that `sender` sent with this nonce.
+pub(super) fn find_by_nonce(ledger: &Ledger, sender: Address, nonce: u64) -> Option<(Arc<Block>, usize)> {
+    let is_it = |tx: &Transaction| tx.signer() == sender && tx.nonce() == nonce;
     let mut blocks = ledger.blocks().rev();
-    Ok(blocks.find_map(|block| block.transactions.iter().position(is_it).map(|index| shape::transaction(block, index))))
+    blocks.find_map(|block| block.transactions.iter().position(is_it).map(|index| (block.clone(), index)))
 }
 
 pub(super) async fn receipt(node: &Arc<Node>, mut args: Args) -> Reply<Option<TransactionReceipt>> {
