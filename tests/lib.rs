@@ -2,6 +2,7 @@
 
 pub mod anvil;
 pub mod bench;
+pub mod contract;
 pub mod forecast;
 pub mod network;
 pub mod node;

@@ -1,9 +1,10 @@
 //! The main job, end to end: a contract gets a real model's output in the transaction that asks for it.
 
 use foreblock_tests::{
+    contract::{call, script, send},
     forecast::{RETURNS, create, model_run, wad, wad_array},
-    node::{ALICE, ALICE_KEY, Node},
-    tools::{cast, finish, foreblock, forge, python, succeed, workspace},
+    node::{ALICE, Node},
+    tools::{cast, finish, foreblock, python, succeed, workspace},
 };
 use serde_json::{Value, json};
 use std::process::Command;
@@ -11,29 +12,15 @@ use std::process::Command;
 /// What `precompile/engine/models/volatility/card.md` states.
 const CARD_ERROR: f64 = 1e-7;
 
-/// A number that `cast` prints as `123 [1.23e2]`.
-fn first_word(printed: &str) -> String {
-    printed.split_whitespace().next().unwrap_or_default().to_owned()
-}
-
-fn call(node: &Node, to: &str, signature: &str) -> String {
-    first_word(&succeed(cast().args(["call", "--rpc-url", &node.url(), to, signature])))
-}
-
 #[test]
 fn the_quick_start_stores_what_the_model_says() {
     let node = Node::start(&[]);
-    let model = node.model_id("volatility");
-    let mut script = forge();
-    script.current_dir(workspace().join("examples/quickstart")).env("MODEL", &model).env("FOREBLOCK_URL", node.url());
-    script.args(["script", "script/Ask.s.sol", "--broadcast", "--skip-simulation", "--rpc-url", &node.url()]);
-    succeed(&mut script);
+    let returned = script(&node, "examples/quickstart", "script/Ask.s.sol");
 
     let nonce = node.rpc("eth_getTransactionCount", json!([ALICE, "latest"]));
     assert_eq!(nonce, "0x2", "one deployment and one question");
-    let contract =
-        first_word(succeed(cast().args(["compute-address", ALICE, "--nonce", "0"])).rsplit(' ').next().unwrap());
-    let stored = call(&node, &contract, "volatility()(int256)");
+    let contract = returned["forecast"]["value"].as_str().expect("the script returns the contract");
+    let stored = call(&node, contract, "volatility()(int256)", &[]);
     assert_eq!(stored, model_run(&node, &RETURNS), "to the last WAD digit");
 
     let reference = onnx_runtime_says(&RETURNS);
@@ -97,27 +84,15 @@ fn an_answer_can_be_the_next_question() {
     let node = Node::start(&[]);
     let model = node.model_id("volatility");
     let contract = create(&node, "tests/contracts", "src/Chained.sol:Chained", &[]);
-    let sent = succeed(cast().args([
-        "send",
-        "--rpc-url",
-        &node.url(),
-        "--private-key",
-        ALICE_KEY,
-        "--json",
-        &contract,
-        "ask(bytes32,int256[16])",
-        &model,
-        &wad_array(&RETURNS),
-    ]));
-    let receipt: Value = serde_json::from_str(&sent).expect("cast prints the receipt");
+    let receipt = send(&node, &contract, "ask(bytes32,int256[16])", &[&model, &wad_array(&RETURNS)]);
     assert_eq!(receipt["status"], "0x1");
 
-    let first = call(&node, &contract, "first()(int256)");
+    let first = call(&node, &contract, "first()(int256)", &[]);
     assert_eq!(first, model_run(&node, &RETURNS));
     let mut returns = RETURNS;
     returns[15] = first.parse::<f64>().unwrap() / 1e18;
     assert_eq!(wad(returns[15]).len(), first.len(), "the answer fits an f64 for the command line");
-    let second = call(&node, &contract, "second()(int256)");
+    let second = call(&node, &contract, "second()(int256)", &[]);
     assert_eq!(second, model_run(&node, &returns));
     assert_ne!(first, second);
 }

@@ -8,7 +8,7 @@ use alloy_hardforks::EthereumHardforks;
 use alloy_primitives::{Address, B256, Bytes, U256, address, bytes};
 use foreblock_precompile::{
     ModelId, ModelSlot,
-    genesis::{self, GenesisOperator},
+    genesis::{self, GenesisAccount, GenesisOperator},
 };
 use revm::bytecode::Bytecode;
 use std::sync::Arc;
@@ -66,6 +66,8 @@ pub struct Genesis {
     pub models: Vec<(ModelId, ModelSlot)>,
     /// Operators whose certificates count from the second block on.
     pub operators: Vec<GenesisOperator>,
+    /// Further contracts.
+    pub contracts: Vec<GenesisAccount>,
 }
 
 impl Genesis {
@@ -124,7 +126,8 @@ impl Genesis {
         for (address, code) in system_contracts(spec, self.timestamp) {
             put_contract(&mut world, address, code, [])?;
         }
-        for given in genesis::accounts(self.precompile, self.models.iter().copied(), &self.operators) {
+        let inference = genesis::accounts(self.precompile, self.models.iter().copied(), &self.operators);
+        for given in inference.into_iter().chain(self.contracts.iter().cloned()) {
             put_contract(&mut world, given.address, given.code, given.storage)?;
             if let Some(mut account) = world.account(&given.address).cloned() {
                 account.balance = given.balance;

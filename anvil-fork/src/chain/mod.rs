@@ -3,6 +3,7 @@
 mod block;
 mod build;
 mod clock;
+mod compat;
 mod dump;
 mod forked;
 mod genesis;
@@ -17,6 +18,7 @@ mod world;
 pub use block::{Block, Transaction, pool_form};
 pub use build::{BlockPlan, Built, Candidate, Certificates, Skip, build};
 pub use clock::{Clock, TimestampError, wall};
+pub use compat::Compat;
 pub use dump::{AccountFile, DumpError, accounts_file, dump, load, world_of};
 pub use forked::Forked;
 pub use genesis::{Genesis, GenesisError};

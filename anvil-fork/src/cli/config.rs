@@ -191,7 +191,9 @@ impl Config {
         if seats == 0 || seats > OPERATORS_MAX {
             return Err(ConfigError::Operators(seats));
         }
-        let genesis = self.genesis(Inference::slots(&models), in_genesis(self.operators.count, &remote));
+        let mut genesis = self.genesis(Inference::slots(&models), in_genesis(self.operators.count, &remote));
+        let names = Inference::names(&models);
+        genesis.contracts = self.flags.compat.iter().map(|system| system.account(&names)).collect();
         let Forked { ledger, spec, replay } = match &self.fork.options {
             Some(options) => fork::fork(options, &genesis, &self.spec, &self.fork)?,
             None => {
@@ -296,6 +298,7 @@ impl Config {
             precompile: flags.precompile,
             models,
             operators,
+            contracts: Vec::new(),
         };
         if let Some(file) = &self.init {
             genesis_file::apply(file, &mut genesis);

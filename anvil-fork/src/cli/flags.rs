@@ -1,7 +1,7 @@
 //! What the user typed: plain data, with anvil's names and defaults.
 
 use super::{AuditFlags, BenchCommand, ForkFlags, ModelCommand, OperatorFlags, Place, TlsFlags, operator::engine_name};
-use crate::{accounts, pool::Order};
+use crate::{accounts, chain::Compat, pool::Order};
 use clap::{Args, Parser, Subcommand};
 use std::{net::IpAddr, path::PathBuf};
 
@@ -314,6 +314,9 @@ pub struct NodeFlags {
     /// Operators commit to their answers before they show them, as where answers are paid
     #[arg(long, help_heading = "Inference")]
     pub commit_reveal: bool,
+    /// Contracts written for these run unmodified: their calls are adapted at the addresses that they use
+    #[arg(long, value_name = "SYSTEMS", value_delimiter = ',', value_enum, help_heading = "Inference")]
+    pub compat: Vec<Compat>,
     /// Longest that eth_call and eth_estimateGas wait for models, seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30, help_heading = "Inference")]
     pub call_timeout: u64,

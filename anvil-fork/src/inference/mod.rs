@@ -153,6 +153,18 @@ impl Inference {
         models.iter().map(|entry| (entry.manifest.id(), entry.manifest.slot())).collect()
     }
 
+    /// Names and ids of these models; of several with one name the first, as names are given away once.
+    pub fn names(models: &[Entry]) -> Vec<(String, ModelId)> {
+        let mut names: Vec<(String, ModelId)> = Vec::new();
+        for entry in models {
+            let name = entry.manifest.name();
+            if names.iter().all(|(known, _)| known != name) {
+                names.push((name.to_owned(), entry.manifest.id()));
+            }
+        }
+        names
+    }
+
     /// An input that a model is known to answer, from its golden vectors.
     pub fn sample_input(&self, entry: &Entry) -> Option<Bytes> {
         report::sample_input(self.engine.as_ref()?.catalog(), entry)

@@ -9,7 +9,7 @@ use crate::{
     inference::Operators,
     node::Node,
 };
-use alloy_primitives::{Bytes, U64};
+use alloy_primitives::{B256, Bytes, U64};
 use alloy_rpc_types_eth::TransactionRequest;
 use alloy_sol_types::SolValue;
 use foreblock_pre_executor::operators::Fault;
@@ -21,6 +21,17 @@ use std::sync::Arc;
 /// The models that this node serves.
 pub(super) async fn models(node: &Arc<Node>, _: Args) -> Reply<Vec<Value>> {
     Ok(node.inference.models())
+}
+
+/// The id of the model with this name.
+pub(super) async fn model_id(node: &Arc<Node>, mut args: Args) -> Reply<B256> {
+    let name: String = args.take("model's name")?;
+    let found = node.inference.entries().iter().find(|entry| entry.manifest.name() == name);
+    found.map(|entry| entry.manifest.id()).ok_or_else(|| {
+        RpcError::params(format!(
+            "no model is named {name:?} here: `inference_models` lists those that this node serves"
+        ))
+    })
 }
 
 /// Where the pre-executor stands; with a transaction's hash, where its inferences stand.

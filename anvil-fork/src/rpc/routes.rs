@@ -207,6 +207,7 @@ routes! {
     "ots_getContractCreator" => otterscan::contract_creator,
 
     "inference_models" => inference::models,
+    "inference_modelId" => inference::model_id,
     "inference_status" => inference::status,
     "inference_callEnvelope" => inference::call_envelope,
     "inference_operators" => inference::operators,

@@ -5,15 +5,13 @@ import {UsesDevnet} from "@foreblock/contracts/src/testing/DevnetInference.sol";
 import {vm} from "@foreblock/contracts/src/testing/Vm.sol";
 import {Forecast} from "../src/Forecast.sol";
 
-/// @notice Deploys `Forecast` and asks once. $MODEL is the id of `volatility`; the devnet prints it.
+/// @notice Deploys `Forecast` and asks once.
 contract Ask is UsesDevnet {
-    /// @notice The first of the devnet's ten accounts, known to everybody.
-    uint256 private constant DEVNET_KEY = 0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80;
-
     function run() external returns (Forecast forecast, int256 volatility) {
         useDevnet();
+        bytes32 model = devnetModel("volatility");
         vm.startBroadcast(vm.envOr("PRIVATE_KEY", DEVNET_KEY));
-        forecast = new Forecast(vm.envBytes32("MODEL"));
+        forecast = new Forecast(model);
         forecast.ask(_returns());
         vm.stopBroadcast();
         volatility = forecast.volatility();

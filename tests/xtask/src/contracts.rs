@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -11,6 +11,10 @@ use anyhow::{Context, bail};
 use crate::process;
 use crate::provision::{Tools, provision};
 use crate::workspace::Workspace;
+
+/// Where artifacts lie: the registries of every chain, a devnet's adapters, and the mock that Hardhat puts in place.
+const FOLDERS: [&str; 3] =
+    ["precompile/consensus/artifacts", "anvil-fork/artifacts", "contracts/npm/hardhat-foreblock/artifacts"];
 
 /// How to treat artifacts that differ.
 #[derive(clap::Args)]
@@ -69,9 +73,17 @@ pub(crate) fn contracts(workspace: &Workspace, args: &Args) -> anyhow::Result<bo
 
 /// Builds the contracts and reads what is checked in for each.
 pub(crate) fn compare(workspace: &Workspace, tools: &Tools) -> anyhow::Result<Vec<Artifact>> {
-    let folder = workspace.root.join("precompile/consensus/artifacts");
     let mut files = Vec::new();
-    for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
+    for folder in FOLDERS {
+        files.extend(hex_files(&workspace.root.join(folder))?);
+    }
+    files.into_iter().map(|file| artifact(workspace, tools, file)).collect()
+}
+
+/// The folder's artifacts, in order of name; at least one.
+fn hex_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
         files.push(entry?.path());
     }
     files.retain(|file| file.extension().is_some_and(|extension| extension == "hex"));
@@ -79,7 +91,7 @@ pub(crate) fn compare(workspace: &Workspace, tools: &Tools) -> anyhow::Result<Ve
     if files.is_empty() {
         bail!("no .hex artifact in {}", folder.display());
     }
-    files.into_iter().map(|file| artifact(workspace, tools, file)).collect()
+    Ok(files)
 }
 
 fn artifact(workspace: &Workspace, tools: &Tools, file: PathBuf) -> anyhow::Result<Artifact> {
