@@ -6,7 +6,7 @@ import {OperatorRegistry} from "../src/OperatorRegistry.sol";
 import {vm} from "../src/testing/Vm.sol";
 import {Check} from "./Check.sol";
 
-/// @notice The code in a devnet's genesis is what these sources compile to. `npm run artifacts` writes it anew.
+/// @notice The code in a devnet's genesis is what these sources compile to. `cargo xtask contracts --write` writes it anew.
 contract ArtifactsTest is Check {
     function test_ModelRegistry_hex_is_what_the_source_compiles_to() public view {
         assertEq(_artifact("ModelRegistry"), type(ModelRegistry).runtimeCode);

@@ -3,6 +3,7 @@ pragma solidity ^0.8.24;
 
 import {IInference} from "../../src/interfaces/IInference.sol";
 import {AIOracleAdapter, IAIOracleClient} from "../../src/compat/AIOracleAdapter.sol";
+import {Callbacks} from "../../src/compat/Callbacks.sol";
 import {TensorCodec} from "../../src/libraries/TensorCodec.sol";
 import {InferenceTest} from "../../src/testing/InferenceTest.sol";
 import {vm} from "../../src/testing/Vm.sol";
@@ -71,7 +72,7 @@ contract AIOracleAdapterTest is InferenceTest, Check {
         assertTrue(!oracle.isFinalized(id), "pending");
         oracle.deliver(id);
         assertEq(client.answers(id), "4");
-        vm.expectRevert(abi.encodeWithSelector(AIOracleAdapter.NothingPending.selector, id));
+        vm.expectRevert(abi.encodeWithSelector(Callbacks.NothingPending.selector, id));
         oracle.deliver(id);
     }
 
@@ -107,7 +108,7 @@ contract AIOracleAdapterTest is InferenceTest, Check {
 
     function test_too_little_gas_for_the_callback_reverts() public {
         ReadyClient client = new ReadyClient(oracle);
-        vm.expectPartialRevert(AIOracleAdapter.TooLittleGas.selector);
+        vm.expectPartialRevert(Callbacks.TooLittleGas.selector);
         oracle.requestCallback{gas: 1_000_000}(11, "2+2?", address(client), 2_000_000, "");
     }
 

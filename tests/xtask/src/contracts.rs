@@ -1,5 +1,5 @@
-//! The contracts of a devnet's genesis are checked in as bytes, so that `cargo run` needs no Solidity compiler. Here they
-//! are built from their sources and compared.
+//! What is built from Solidity and checked in, so that `cargo run` and the npm packages need no compiler: code that stands on
+//! chain (`NAME.hex`) and ABIs (`NAME.json`). Here it is built from its sources and compared.
 
 use std::fmt;
 use std::fs;
@@ -12,9 +12,13 @@ use crate::process;
 use crate::provision::{Tools, provision};
 use crate::workspace::Workspace;
 
-/// Where artifacts lie: the registries of every chain, a devnet's adapters, and the mock that Hardhat puts in place.
-const FOLDERS: [&str; 3] =
-    ["precompile/consensus/artifacts", "anvil-fork/artifacts", "contracts/npm/hardhat-foreblock/artifacts"];
+/// Where artifacts lie: the registries of every chain, a devnet's adapters, the ABIs, and the mock that Hardhat puts in place.
+const FOLDERS: [&str; 4] = [
+    "precompile/consensus/artifacts",
+    "anvil-fork/artifacts",
+    "contracts/abi",
+    "contracts/npm/hardhat-foreblock/artifacts",
+];
 
 /// How to treat artifacts that differ.
 #[derive(clap::Args)]
@@ -24,7 +28,7 @@ pub(crate) struct Args {
     write: bool,
 }
 
-/// One checked-in `NAME.hex`: the code that a contract has on chain.
+/// One checked-in file: a contract's code or ABI.
 pub(crate) struct Artifact {
     name: String,
     file: PathBuf,
@@ -75,30 +79,40 @@ pub(crate) fn contracts(workspace: &Workspace, args: &Args) -> anyhow::Result<bo
 pub(crate) fn compare(workspace: &Workspace, tools: &Tools) -> anyhow::Result<Vec<Artifact>> {
     let mut files = Vec::new();
     for folder in FOLDERS {
-        files.extend(hex_files(&workspace.root.join(folder))?);
+        files.extend(artifact_files(&workspace.root.join(folder))?);
     }
     files.into_iter().map(|file| artifact(workspace, tools, file)).collect()
 }
 
 /// The folder's artifacts, in order of name; at least one.
-fn hex_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+fn artifact_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
         files.push(entry?.path());
     }
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "hex"));
+    files.retain(|file| field(file).is_some());
     files.sort();
     if files.is_empty() {
-        bail!("no .hex artifact in {}", folder.display());
+        bail!("no artifact, NAME.hex or NAME.json, in {}", folder.display());
     }
     Ok(files)
+}
+
+/// What a file holds of the contract of its name, in forge's words.
+fn field(file: &Path) -> Option<&'static str> {
+    match file.extension()?.to_str()? {
+        "hex" => Some("deployedBytecode"),
+        "json" => Some("abi"),
+        _ => None,
+    }
 }
 
 fn artifact(workspace: &Workspace, tools: &Tools, file: PathBuf) -> anyhow::Result<Artifact> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let project = workspace.root.join("contracts");
     let mut forge = Command::new(tools.foundry("forge"));
-    forge.args(["inspect", &name, "deployedBytecode", "--root"]).arg(&project).current_dir(&project).envs(tools.env());
+    let field = field(&file).with_context(|| format!("{} is no artifact", file.display()))?;
+    forge.args(["inspect", &name, field, "--json", "--root"]).arg(&project).current_dir(&project).envs(tools.env());
     let built = process::output(&mut forge)?;
     let checked_in = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     Ok(Artifact { name, file, checked_in, built })

@@ -1,7 +1,7 @@
 //! Running other programs: shown to the user, stopped at the first that fails, and named when it is missing.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, stderr};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 /// Runs a program with its output on the terminal's standard error, since standard output is for `cargo xtask`'s own
 /// results, which shells evaluate. An error if it cannot start or exits with anything but 0.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
-    if succeeds(command.stdout(std::io::stderr()))? {
+    if succeeds(command.stdout(stderr()))? {
         return Ok(());
     }
     bail!("`{}` failed, see its output above", line(command));

@@ -49,6 +49,12 @@ pub(crate) fn provision(workspace: &Workspace) -> anyhow::Result<Tools> {
             make: |tools, step| npm_ci(tools, step, Command::new("npm")),
         },
         Step {
+            name: "slither",
+            what: "the analyser of contracts (pip)",
+            inputs: vec![workspace.tools().join("slither.txt")],
+            make: python,
+        },
+        Step {
             name: "npm",
             what: "Ethereum tools (npm)",
             inputs: ["package.json", "package-lock.json"].map(|file| workspace.tools().join(file)).to_vec(),
@@ -127,7 +133,7 @@ fn python(tools: &Tools, step: &Step) -> anyhow::Result<()> {
     process::run(Command::new(host).args(["-m", "venv", "--clear"]).arg(&venv))
         .context("`python3 -m venv` is needed (on Debian: apt-get install python3-venv)")?;
     process::run(
-        Command::new(tools.python())
+        Command::new(python_in(&venv))
             .args([
                 "-m",
                 "pip",
@@ -139,6 +145,11 @@ fn python(tools: &Tools, step: &Step) -> anyhow::Result<()> {
             ])
             .arg(&step.inputs[0]),
     )
+}
+
+/// The interpreter of a virtual environment.
+fn python_in(venv: &Path) -> PathBuf {
+    venv.join(if OS == "windows" { "Scripts/python.exe" } else { "bin/python" })
 }
 
 /// `npm ci` checks every package against the integrity hash in the lock file; install scripts stay unrun.
@@ -210,7 +221,12 @@ impl Tools {
 
     /// The Python with the packages of `requirements.txt`.
     pub(crate) fn python(&self) -> PathBuf {
-        self.folder.join(if OS == "windows" { "venv/Scripts/python.exe" } else { "venv/bin/python" })
+        python_in(&self.folder.join("venv"))
+    }
+
+    /// The analyser of contracts.
+    pub(crate) fn slither(&self) -> PathBuf {
+        python_in(&self.folder.join("slither")).with_file_name(format!("slither{EXE_SUFFIX}"))
     }
 
     /// The licence checker, which PyPI has as a built program.

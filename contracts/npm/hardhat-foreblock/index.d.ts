@@ -1,0 +1,76 @@
+import type { ForeblockActions, Tensor } from 'foreblock-viem';
+import type { ChainType, DefaultChainType } from 'hardhat/types/network';
+import type { HardhatPlugin } from 'hardhat/types/plugins';
+import type { EthereumProvider } from 'hardhat/types/providers';
+import type { Hash, Hex, PublicClient, TransactionReceipt } from 'viem';
+
+export { encodeTensors, decodeTensors, tensor, text, texts, values, numbers } from 'foreblock-viem';
+
+/** How the devnet behind the network `foreblock` is started. */
+export interface ForeblockUserConfig {
+  /** The `foreblock` program; $FOREBLOCK_BIN, or `foreblock` on the path, where it is not given. */
+  binary?: string;
+  /** Flags, such as ['--block-time', '1']. */
+  args?: string[];
+  /** Where it listens; a free port where it is not given. */
+  port?: number;
+}
+
+export interface ForeblockConfig {
+  binary: string;
+  args: string[];
+  port: number;
+}
+
+export interface Devnet {
+  url: string;
+  /** What it has printed, the end of it. */
+  log(): string;
+  stop(): Promise<void>;
+}
+
+/** A model's outcomes in tests; all calls are mined before they resolve. */
+export interface InferenceMock {
+  answer(model: Hash, inputs: readonly Tensor[], outputs: readonly Tensor[]): Promise<void>;
+  answerAll(model: Hash, outputs: readonly Tensor[]): Promise<void>;
+  fail(model: Hash, inputs: readonly Tensor[], code: number, reason: string): Promise<void>;
+  failAll(model: Hash, code: number, reason: string): Promise<void>;
+  givesScore(model: Hash, value: number | bigint | string): Promise<void>;
+  givesVector(model: Hash, values: readonly (number | bigint | string)[]): Promise<void>;
+  givesText(model: Hash, value: string): Promise<void>;
+  replay(file: string | URL): Promise<number>;
+  remove(): Promise<Hex>;
+}
+
+/** What each network connection has under `foreblock`. All but `mock` needs a Foreblock node. */
+export interface ForeblockConnection {
+  client: PublicClient & ForeblockActions;
+  models(): ReturnType<ForeblockActions['inferenceModels']>;
+  /** The id of a model by its name. */
+  model(name: string): Promise<Hash>;
+  status(hash?: Hash): Promise<Record<string, unknown>>;
+  infer(model: Hash, inputs: readonly Tensor[]): Promise<Tensor[]>;
+  waitForInference(hash: Hash, options?: { timeoutMs?: number }): Promise<TransactionReceipt>;
+  mock(): Promise<InferenceMock>;
+}
+
+export function startDevnet(config?: ForeblockUserConfig): Promise<Devnet>;
+export function installMock(provider: EthereumProvider): Promise<InferenceMock>;
+
+declare const plugin: HardhatPlugin;
+export default plugin;
+
+declare module 'hardhat/types/config' {
+  interface HardhatUserConfig {
+    foreblock?: ForeblockUserConfig;
+  }
+  interface HardhatConfig {
+    foreblock: ForeblockConfig;
+  }
+}
+
+declare module 'hardhat/types/network' {
+  interface NetworkConnection<ChainTypeT extends ChainType | string = DefaultChainType> {
+    foreblock: ForeblockConnection;
+  }
+}
