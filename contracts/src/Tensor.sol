@@ -100,7 +100,8 @@ library TensorLib {
 
     /// @notice UTF-8 texts, shape [values.length].
     function texts(string[] memory values) internal pure returns (Tensor memory) {
-        bytes memory data;
+        // slither-disable-next-line uninitialized-local
+        bytes memory data; // empty at first
         for (uint256 i = 0; i < values.length; ++i) {
             data = bytes.concat(data, bytes4(_dimension(bytes(values[i]).length)), bytes(values[i]));
         }

@@ -4,7 +4,7 @@ import type { HardhatPlugin } from 'hardhat/types/plugins';
 import type { EthereumProvider } from 'hardhat/types/providers';
 import type { Hash, Hex, PublicClient, TransactionReceipt } from 'viem';
 
-export { encodeTensors, decodeTensors, tensor, text, texts, values, numbers } from 'foreblock-viem';
+export { inferenceAbi, encodeTensors, decodeTensors, tensor, text, texts, values, numbers } from 'foreblock-viem';
 
 /** How the devnet behind the network `foreblock` is started. */
 export interface ForeblockUserConfig {

@@ -10,4 +10,4 @@ export default {
 
 export { startDevnet } from './devnet.js';
 export { installMock } from './mock.js';
-export { encodeTensors, decodeTensors, tensor, text, texts, values, numbers } from './tensors.js';
+export { inferenceAbi, encodeTensors, decodeTensors, tensor, text, texts, values, numbers } from './tensors.js';

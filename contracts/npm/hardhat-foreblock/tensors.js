@@ -1,4 +1,4 @@
-// What `foreblock-viem` has for tensors, under the names of ES modules.
+// What `foreblock-viem` has for contracts and tensors, under the names of ES modules.
 import foreblock from 'foreblock-viem';
 
-export const { encodeTensors, decodeTensors, tensor, text, texts, values, numbers } = foreblock;
+export const { inferenceAbi, encodeTensors, decodeTensors, tensor, text, texts, values, numbers } = foreblock;

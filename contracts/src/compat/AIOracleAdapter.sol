@@ -12,6 +12,8 @@ interface IAIOracleClient {
 
 /// @title Lets contracts written for ORA's `IAIOracle` get their callback in the transaction that asks.
 /// @notice What maps and what cannot stands in the package's README.
+/// @dev `requestCallback` is payable because the interface is; value is refused, so none is locked.
+// slither-disable-next-line locked-ether
 contract AIOracleAdapter is ModelNames, Callbacks {
     event AICallbackRequest(
         address indexed account,

@@ -44,7 +44,8 @@ abstract contract Callbacks {
         return pending[requestId].client != address(0);
     }
 
-    /// @dev Makes the callback, or keeps it where the client reverts.
+    /// @dev Makes the callback, or keeps it where the client reverts: the write after the call undoes nothing of the client's.
+    // slither-disable-next-line reentrancy-no-eth
     function _callBack(uint256 requestId, address client, uint64 gasLimit, bytes memory call) internal {
         Pending memory item = Pending(client, gasLimit, call);
         pending[requestId] = item;

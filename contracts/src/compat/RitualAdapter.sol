@@ -43,7 +43,8 @@ contract RitualAdapter is ModelNames {
     }
 
     fallback(bytes calldata data) external returns (bytes memory) {
-        Call memory call;
+        // slither-disable-next-line uninitialized-local
+        Call memory call; // filled by the next statement
         (
             call.model,
             call.tensor,

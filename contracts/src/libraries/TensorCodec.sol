@@ -108,6 +108,8 @@ library TensorCodec {
             let rank := mload(add(place, 0xc0))
             let offset := add(0x80, shl(5, rank))
             // array at 0x20 with 1 tensor at 0x20: Wad, shape at 0x60, data behind the shape
+            // (`xor` compares here; slither takes it for a mistaken power.)
+            // slither-disable-next-line incorrect-exp
             let other := or(xor(mload(place), 0x20), xor(mload(add(place, 0x20)), 1))
             other := or(other, or(xor(mload(add(place, 0x40)), 0x20), mload(add(place, 0x60))))
             other := or(other, or(xor(mload(add(place, 0x80)), 0x60), xor(mload(add(place, 0xa0)), offset)))

@@ -1,4 +1,5 @@
 import hre from 'hardhat';
+import { inferenceAbi } from 'hardhat-foreblock';
 import { createPublicClient, createWalletClient, custom, keccak256, parseEther, stringToHex } from 'viem';
 import { hardhat } from 'viem/chains';
 
@@ -8,12 +9,13 @@ export const RETURNS = Array.from({ length: 16 }, (_, day) => (day % 2 ? 0.0125 
 
 /** `Asker`, deployed through a connection. */
 export async function deployAsker({ provider }) {
-  const { abi, bytecode } = await hre.artifacts.readArtifact('Asker');
+  const artifact = await hre.artifacts.readArtifact('Asker');
+  const abi = [...artifact.abi, ...inferenceAbi.filter(({ type }) => type === 'error')]; // so that viem names the errors
   const client = createPublicClient({ chain: hardhat, transport: custom(provider), pollingInterval: 20 });
   const [account] = await provider.request({ method: 'eth_accounts' });
   const wallet = createWalletClient({ account, chain: hardhat, transport: custom(provider) });
   const { contractAddress: address } = await client.waitForTransactionReceipt({
-    hash: await wallet.deployContract({ abi, bytecode }),
+    hash: await wallet.deployContract({ abi, bytecode: artifact.bytecode }),
   });
   const wads = (features) => features.map((feature) => (typeof feature === 'bigint' ? feature : parseEther(String(feature))));
   return {
