@@ -3,7 +3,7 @@
 use super::{Account, Block, Genesis, GenesisError, Ledger, Spec, World};
 use crate::fork::{Origin, Replay, Upstream, UpstreamError};
 use alloy_primitives::{Address, KECCAK256_EMPTY};
-use foreblock_precompile::genesis::{self, CONTRACT_NONCE};
+use foreblock_precompile::genesis::CONTRACT_NONCE;
 use revm::bytecode::Bytecode;
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ impl Genesis {
     }
 
     fn overlay(&self, upstream: &Upstream) -> Result<World, GenesisError> {
-        let contracts = genesis::accounts(self.precompile, self.models.iter().copied(), &self.operators);
+        let contracts = self.inference_contracts();
         let deployer = self.create2_deployer.then_some(super::genesis::CREATE2_DEPLOYER);
         let funded = self.funded.iter().map(|(address, _)| *address);
         let addresses: Vec<Address> =

@@ -90,6 +90,12 @@ impl Genesis {
         })
     }
 
+    /// The precompile, the registries, and the contracts beside them.
+    pub(super) fn inference_contracts(&self) -> Vec<GenesisAccount> {
+        let own = genesis::accounts(self.precompile, self.models.iter().copied(), &self.operators);
+        own.into_iter().chain(self.contracts.iter().cloned()).collect()
+    }
+
     fn header(&self, spec: &Spec, state_root: B256) -> Header {
         let cancun = spec.is_cancun_active_at_timestamp(self.timestamp);
         Header {
@@ -126,8 +132,7 @@ impl Genesis {
         for (address, code) in system_contracts(spec, self.timestamp) {
             put_contract(&mut world, address, code, [])?;
         }
-        let inference = genesis::accounts(self.precompile, self.models.iter().copied(), &self.operators);
-        for given in inference.into_iter().chain(self.contracts.iter().cloned()) {
+        for given in self.inference_contracts() {
             put_contract(&mut world, given.address, given.code, given.storage)?;
             if let Some(mut account) = world.account(&given.address).cloned() {
                 account.balance = given.balance;
