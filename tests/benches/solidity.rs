@@ -28,7 +28,9 @@ const LIMITS: [(&str, &str, &str, f64); 4] = [
 fn main() {
     // The snapshots are written by the tests, which fail where they differ from what is checked in.
     let contracts = workspace().join("contracts");
-    succeed(forge().args(["test", "--match-test", "test_gas_"]).env("FORGE_SNAPSHOT_CHECK", "true").current_dir(&contracts));
+    succeed(
+        forge().args(["test", "--match-test", "test_gas_"]).env("FORGE_SNAPSHOT_CHECK", "true").current_dir(&contracts),
+    );
     let mut rest = BTreeMap::new();
     for entry in fs::read_dir(contracts.join("snapshots")).expect("the snapshots are checked in") {
         let path = entry.expect("a folder can be listed").path();

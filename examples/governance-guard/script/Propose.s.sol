@@ -17,9 +17,8 @@ contract Propose is UsesDevnet {
         kinds[1] = ProposalGuard.Kind(
             "Change the protocol fee and the interest rate parameters of the market.", 3 days, false
         );
-        kinds[2] = ProposalGuard.Kind(
-            "Upgrade the implementation contract to a new version of the code.", 14 days, false
-        );
+        kinds[2] =
+            ProposalGuard.Kind("Upgrade the implementation contract to a new version of the code.", 14 days, false);
         bytes32 model = devnetModel("text");
         vm.startBroadcast(key);
         guard = new ProposalGuard(vm.addr(key), model, kinds);

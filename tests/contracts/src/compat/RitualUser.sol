@@ -15,9 +15,8 @@ contract RitualUser {
         uint16[] memory shape = new uint16[](2);
         (shape[0], shape[1]) = (1, uint16(values.length));
         bytes memory tensor = abi.encode(FLOAT32, shape, values);
-        (bool ok, bytes memory returned) = ONNX_PRECOMPILE.call(
-            abi.encode(mlModelId, tensor, FIXED_POINT, scale, FIXED_POINT, scale, HALF_EVEN)
-        );
+        (bool ok, bytes memory returned) =
+            ONNX_PRECOMPILE.call(abi.encode(mlModelId, tensor, FIXED_POINT, scale, FIXED_POINT, scale, HALF_EVEN));
         require(ok, "ONNX call failed");
         (bytes memory output,,,) = abi.decode(returned, (bytes, uint8, uint8, uint8));
         (,, int32[] memory outputs) = abi.decode(output, (uint8, uint16[], int32[]));
