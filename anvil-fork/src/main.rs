@@ -1,7 +1,9 @@
 //! `foreblock`: flags become a configuration, which makes a node; see `cli`.
 
 use clap::{CommandFactory, Parser};
-use foreblock::cli::{Command, Config, Flags, NodeFlags, bench, doctor, model, run_audit, run_follower, run_node, run_operator, setup};
+use foreblock::cli::{
+    Command, Config, Flags, NodeFlags, bench, doctor, model, run_audit, run_follower, run_node, run_operator, setup,
+};
 use std::{io::IsTerminal, process::ExitCode};
 use tracing_subscriber::EnvFilter;
 

@@ -153,7 +153,8 @@ impl Draw {
 fn list() -> (InferenceList, StatementDomain, Committee) {
     let domain = StatementDomain::new(CHAIN);
     let engine: Arc<dyn Compute> = Arc::new(Fixed);
-    let operators = (1..=4).map(|at| Arc::new(LocalOperator::new(key(at), domain.clone(), engine.clone())) as Arc<dyn Operator>);
+    let operators =
+        (1..=4).map(|at| Arc::new(LocalOperator::new(key(at), domain.clone(), engine.clone())) as Arc<dyn Operator>);
     let panel = Panel::new(PanelConfig::default(), domain.clone(), operators, |_| Some(Rule::Exact), |_| None);
     let inputs: Vec<Bytes> = (0..200).map(input).collect();
     let outcomes = panel.run(B256::ZERO, &inputs);
@@ -201,15 +202,15 @@ fn main() {
     report.row("200 outcomes: decoding and hashing the list, ms", (decode + hash) * 1e3, Target::Shown);
     let lookups = list.outcomes();
     let ids: Vec<B256> = list.entries().iter().map(|entry: &ListEntry| entry.id).collect();
-    let lookup = best_seconds(20, 10, || ids.iter().filter(|id| foreblock_precompile::Outcomes::get(&lookups, **id).is_some()).count());
+    let lookup = best_seconds(20, 10, || {
+        ids.iter().filter(|id| foreblock_precompile::Outcomes::get(&lookups, **id).is_some()).count()
+    });
     report.row("200 lookups, us", lookup * 1e6, Target::Shown);
 
     report.row("false accepts in 1e6 cases with f faulty of 3f+1", false_accepts() as f64, Target::AtMost(0.0));
-    for (name, fault) in [
-        ("dead", Fault::Silent),
-        ("lying", Fault::Lie),
-        ("slow", Fault::Slow(Duration::from_secs(20))),
-    ] {
+    for (name, fault) in
+        [("dead", Fault::Silent), ("lying", Fault::Lie), ("slow", Fault::Slow(Duration::from_secs(20)))]
+    {
         let measure = format!("requests without an outcome, one of four {name}");
         report.row(&measure, lost(&runtime, fault) as f64, Target::AtMost(0.0));
     }

@@ -6,7 +6,7 @@ use crate::{
     follow::Producer,
 };
 use clap::Args;
-use foreblock_engine::{Catalog, Engine, Kind, ModelDir, engine::Config as EngineConfig, model_dir::data_dir};
+use foreblock_engine::{Catalog, Engine, ModelDir, engine::Config as EngineConfig, model_dir::data_dir};
 use std::path::PathBuf;
 
 /// Flags of an audit.
@@ -43,8 +43,7 @@ fn share(text: &str) -> Result<f64, String> {
 pub fn run(flags: &AuditFlags) -> anyhow::Result<()> {
     let data = data_dir(flags.data_dir.as_deref())?;
     let catalog = Catalog::new(Some(ModelDir::new(&data)));
-    let mut config =
-        EngineConfig { kind: if flags.engine == "ort" { Kind::Ort } else { Kind::Exact }, ..EngineConfig::default() };
+    let mut config = EngineConfig::named(&flags.engine)?;
     config.ort.data_dir = Some(data);
     let engine = compute(&flags.engine, &Engine::new(catalog, config), &flags.tls.tls())?;
     let producer = Producer::new(&flags.url);

@@ -13,6 +13,7 @@ use crate::{
 use alloy_primitives::{Address, B256, U256};
 use foreblock_engine::{
     Catalog, Engine, Kind, ModelDir,
+    cuda::DeviceError,
     engine::Config as EngineConfig,
     model_dir::{DirError, data_dir},
     ort::{self, OrtError},
@@ -91,6 +92,9 @@ pub enum ConfigError {
     /// Workers.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A GPU.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
 }
 
 /// A node's configuration.
@@ -140,8 +144,7 @@ impl Config {
             spec.set_chain_id(chain_id);
         }
         check_address(flags.precompile, spec.evm_spec(flags.number, wall()))?;
-        let mut engine = EngineConfig::default();
-        engine.kind = if flags.engine == "ort" { Kind::Ort } else { Kind::Exact };
+        let mut engine = EngineConfig::named(&flags.engine)?;
         engine.threads = flags.inference_threads.unwrap_or(engine.threads).max(1);
         engine.ort.library = flags.onnxruntime.clone();
         engine.ort.data_dir = Some(data_dir(flags.data_dir.as_deref())?);

@@ -3,6 +3,7 @@
 use super::{AuditFlags, BenchCommand, ForkFlags, ModelCommand, OperatorFlags, Place, TlsFlags, operator::engine_name};
 use crate::{accounts, chain::Compat, pool::Order};
 use clap::{Args, Parser, Subcommand};
+use foreblock_engine::engine::Config as EngineConfig;
 use std::{net::IpAddr, path::PathBuf};
 
 /// An Ethereum devnet whose contracts use machine-learning models in the same transaction.
@@ -278,7 +279,8 @@ pub struct NodeFlags {
     /// Where models and outcomes are kept; outcomes stay in memory where this is not given
     #[arg(long, env = "FOREBLOCK_DATA_DIR", value_name = "PATH", help_heading = "Inference")]
     pub data_dir: Option<PathBuf>,
-    /// What computes: exact (built in), ort (ONNX Runtime), or oip://HOST:PORT, a server of the Open Inference Protocol
+    /// What computes: exact (built in), exact-cuda (the same answers from a GPU), ort (ONNX Runtime), or oip://HOST:PORT, a
+    /// server of the Open Inference Protocol
     #[arg(long, default_value = "exact", value_parser = engine_name, help_heading = "Inference")]
     pub engine: String,
     /// ONNX Runtime's library, or the folder that it is in

@@ -3,7 +3,7 @@
 use alloy_signer_local::PrivateKeySigner;
 use anyhow::{Context, bail};
 use clap::Args;
-use foreblock_engine::{Catalog, Engine, Kind, ModelDir, engine::Config as EngineConfig, model_dir::data_dir};
+use foreblock_engine::{Catalog, Engine, ModelDir, engine::Config as EngineConfig, model_dir::data_dir};
 use foreblock_pre_executor::{
     Compute,
     oip::{Client, ConnectError, OipEngine, OipService, Tls, serve},
@@ -77,11 +77,10 @@ impl TlsFlags {
 
 /// Whether a name is an engine's.
 pub(super) fn engine_name(text: &str) -> Result<String, String> {
-    match text {
-        "exact" | "ort" => Ok(text.to_owned()),
-        _ if text.starts_with("oip://") => Ok(text.to_owned()),
-        _ => Err("expected exact, ort or oip://HOST:PORT".to_owned()),
+    if EngineConfig::NAMES.contains(&text) || text.starts_with("oip://") {
+        return Ok(text.to_owned());
     }
+    Err(format!("expected {} or oip://HOST:PORT", EngineConfig::NAMES.join(", ")))
 }
 
 /// What computes: this process's engine, or a server elsewhere.
@@ -97,8 +96,7 @@ pub fn run(flags: &OperatorFlags) -> anyhow::Result<()> {
     let key = key(flags)?;
     let data = data_dir(flags.data_dir.as_deref())?;
     let catalog = Catalog::new(Some(ModelDir::new(&data)));
-    let mut config =
-        EngineConfig { kind: if flags.engine == "ort" { Kind::Ort } else { Kind::Exact }, ..Default::default() };
+    let mut config = EngineConfig::named(&flags.engine)?;
     config.threads = flags.inference_threads.unwrap_or(config.threads).max(1);
     config.ort.library = flags.onnxruntime.clone();
     config.ort.data_dir = Some(data);

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use foreblock_engine::{
-    Catalog, Engine, Kind, ModelDir,
+    Catalog, Engine, ModelDir,
     certify::Wanted,
     commands::{self, AddArgs, CertifyArgs},
     engine::Config as EngineConfig,
@@ -22,8 +22,8 @@ pub struct Place {
     /// Where models are kept
     #[arg(long, env = "FOREBLOCK_DATA_DIR", value_name = "PATH")]
     pub data_dir: Option<PathBuf>,
-    /// What computes: exact (built in) or ort (ONNX Runtime)
-    #[arg(long, default_value = "exact", value_parser = ["exact", "ort"])]
+    /// What computes: exact (built in), exact-cuda (the same answers from a GPU) or ort (ONNX Runtime)
+    #[arg(long, default_value = "exact", value_parser = EngineConfig::NAMES)]
     pub engine: String,
     /// ONNX Runtime's library, or the folder that it is in
     #[arg(long, value_name = "PATH")]
@@ -136,8 +136,7 @@ pub enum BenchCommand {
 
 impl Place {
     fn config(&self) -> anyhow::Result<EngineConfig> {
-        let kind = if self.engine == "ort" { Kind::Ort } else { Kind::Exact };
-        let mut config = EngineConfig { kind, ..EngineConfig::default() };
+        let mut config = EngineConfig::named(&self.engine)?;
         config.ort.library = self.onnxruntime.clone();
         config.ort.data_dir = Some(data_dir(self.data_dir.as_deref())?);
         Ok(config)

@@ -83,8 +83,7 @@ impl Operators {
         let OperatorsConfig { hedge, commit_first, .. } = *config;
         let habits = PanelConfig { patience, hedge, commit_first, certificates_max, evidence_max };
         let here = all.iter().map(|operator| operator.clone() as Arc<dyn Operator>);
-        let elsewhere =
-            remote.into_iter().map(|operator| Arc::new(operator.for_chain(chain_id)) as Arc<dyn Operator>);
+        let elsewhere = remote.into_iter().map(|operator| Arc::new(operator.for_chain(chain_id)) as Arc<dyn Operator>);
         let seats = here.chain(elsewhere);
         let rules = {
             let catalog = engine.catalog().clone();

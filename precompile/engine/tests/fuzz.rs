@@ -4,6 +4,7 @@
 #[path = "../fuzz/entry.rs"]
 mod entry;
 mod net;
+mod random;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use foreblock_engine::onnx::proto::{ModelProto, NodeProto};
 use foreblock_engine::ops;
 use prost::Message;
+use random::Random;
 
 /// Changed files handed to each of the three entries.
 const TRIALS: usize = 2500;
@@ -39,23 +41,6 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         LIVE.fetch_sub(layout.size(), Relaxed);
         unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-/// Splitmix64: the same files everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
     }
 }
 
@@ -89,7 +74,7 @@ fn change_bytes(file: &mut Vec<u8>, random: &mut Random) {
             // Lengths and counts at their ends.
             _ => {
                 let end = file.len().min(at + 1 + random.below(9));
-                file[at..end].fill([0x00, 0x7f, 0x80, 0xff][random.below(4)]);
+                file[at..end].fill(random.pick(&[0x00, 0x7f, 0x80, 0xff]));
             }
         }
     }
@@ -108,13 +93,13 @@ fn change_fields(model: &mut ModelProto, random: &mut Random) {
         let stolen = graph.node[other].output.first().cloned();
         let node: &mut NodeProto = &mut graph.node[at];
         match random.below(6) {
-            0 => node.op_type = Some(operators[random.below(operators.len())].name.into()),
+            0 => node.op_type = Some(random.pick(&operators).name.into()),
             // An output of a later node makes a cycle.
             1 => node.input.iter_mut().zip(stolen).for_each(|(input, name)| *input = name),
             2 => drop(node.input.pop()),
             3 => {
                 for attribute in &mut node.attribute {
-                    let value = INTS[random.below(INTS.len())];
+                    let value = random.pick(&INTS);
                     attribute.i = attribute.i.map(|_| value);
                     if let Some(last) = attribute.ints.last_mut() {
                         *last = value;
@@ -124,7 +109,7 @@ fn change_fields(model: &mut ModelProto, random: &mut Random) {
             4 if !graph.initializer.is_empty() => {
                 let at = random.below(graph.initializer.len());
                 if let Some(dim) = graph.initializer[at].dims.first_mut() {
-                    *dim = INTS[random.below(INTS.len())];
+                    *dim = random.pick(&INTS);
                 }
             }
             _ => node.attribute.truncate(1),

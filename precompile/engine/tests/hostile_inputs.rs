@@ -1,6 +1,8 @@
 //! Every operator meets inputs and attributes that do not fit it: each run ends with outputs or a failure, never a panic,
 //! and twice with the same bytes.
 
+mod random;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use foreblock_engine::onnx::proto::{
@@ -8,30 +10,10 @@ use foreblock_engine::onnx::proto::{
     ValueInfoProto, attribute_type as code,
 };
 use foreblock_engine::{ElementType, ExactModel, Limits, LoadOptions, Pool, Tensor, ops};
+use random::Random;
 
 /// Models tried for each operator.
 const TRIALS: usize = 400;
-
-/// Splitmix64: the same numbers everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-}
 
 const SHAPES: &[&[usize]] = &[
     &[],

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::context::Context;
+use super::fuse::Elementwise;
 use super::node::{Node, Subgraph, name_of};
 use super::offload::{self, DeviceStep};
 use super::order::sorted;
@@ -110,6 +111,7 @@ impl Compiler {
         let mut scope = self.scopes.pop().expect("pushed above");
         scope.plan.prune();
         scope.plan.mark_last_uses();
+        scope.plan.group();
         Ok(scope)
     }
 
@@ -242,7 +244,9 @@ impl Compiler {
         let captured = std::mem::take(&mut self.scope().wanted);
         let label = format!("{} ({})", name_of(proto), operator.name);
         let nested = nests(proto);
-        let step = Step { label, kernel, inputs, captured, outputs: Vec::new(), nested, device };
+        let elementwise =
+            if operator.domain.is_empty() { Elementwise::of(operator.name, opset, &inputs) } else { None };
+        let step = Step { label, kernel, inputs, captured, outputs: Vec::new(), nested, elementwise, group: 1, device };
         self.finish(proto, step)
     }
 

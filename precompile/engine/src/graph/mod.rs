@@ -6,6 +6,7 @@
 
 mod build;
 mod context;
+mod fuse;
 mod node;
 mod offload;
 mod order;

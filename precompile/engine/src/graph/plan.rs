@@ -1,6 +1,7 @@
 //! A graph ready to run.
 
 use super::context::Context;
+use super::fuse::Elementwise;
 use super::offload::{DeviceStep, Value};
 use crate::failure::{self, Failure};
 use crate::ops::Kernel;
@@ -26,6 +27,10 @@ pub(super) struct Step {
     pub(super) outputs: Vec<Option<usize>>,
     /// Whether it holds graphs, whose length of work is not known.
     pub(super) nested: bool,
+    /// What it does to each element, if that is all.
+    pub(super) elementwise: Option<Elementwise>,
+    /// How many steps from this one on may run as one pass.
+    pub(super) group: usize,
     /// Its kernel on the device that the model was loaded for.
     pub(super) device: Option<DeviceStep>,
 }
@@ -115,7 +120,7 @@ pub(super) struct Slots<V> {
 }
 
 impl<V: Held> Slots<V> {
-    fn put(&mut self, slot: usize, value: V, counted_bytes: u64) {
+    pub(super) fn put(&mut self, slot: usize, value: V, counted_bytes: u64) {
         self.sizes[slot] = counted_bytes;
         self.values[slot] = Some(value);
     }
@@ -127,6 +132,17 @@ impl<V: Held> Slots<V> {
             Source::Slot { slot, last: true } => self.values[*slot].take(),
             Source::Slot { slot, last: false } => self.values[*slot].clone(),
         }
+    }
+
+    /// The value of a slot, unless it belongs to a graph around.
+    pub(super) fn peek(&self, slot: usize) -> Option<&V> {
+        self.values[slot].as_ref().filter(|value| self.sizes[slot] == value.size_bytes())
+    }
+
+    /// The value of a slot that nobody needs afterwards.
+    pub(super) fn take(&mut self, slot: usize) -> Option<V> {
+        self.sizes[slot] = 0;
+        self.values[slot].take()
     }
 
     fn freed_bytes<'a>(&mut self, sources: impl Iterator<Item = &'a Source>) -> u64 {
@@ -147,8 +163,15 @@ impl Plan {
         for (slot, tensor) in self.captures.iter().zip(captured) {
             slots.put(*slot, tensor.clone(), 0);
         }
-        for step in &self.steps {
-            step.run(&mut slots, context).map_err(|failure| step.named(failure))?;
+        let mut at = 0;
+        while at < self.steps.len() {
+            let step = &self.steps[at];
+            if step.group > 1 && self.run_group(at, &mut slots, context)? {
+                at += step.group;
+            } else {
+                step.run(&mut slots, context).map_err(|failure| step.named(failure))?;
+                at += 1;
+            }
         }
         let outputs = self.outputs.iter().map(|source| Self::output(&mut slots, source)).collect();
         context.set_live(entry_bytes)?;

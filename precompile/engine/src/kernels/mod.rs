@@ -3,6 +3,7 @@
 pub(crate) mod depthwise;
 mod dispatch;
 pub(crate) mod forest;
+pub(crate) mod fused;
 pub(crate) mod gemm;
 #[cfg(test)]
 mod gemm_tests;

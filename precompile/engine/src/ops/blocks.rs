@@ -1,5 +1,6 @@
 //! Pixels moved about: `DepthToSpace`, `SpaceToDepth`, `CenterCropPad`, `Col2Im`, `MaxUnpool`.
 
+use super::layout::view;
 use super::shape::{axis, count, strides};
 use super::{Built, LATEST, Operator, kernel};
 use crate::failure::{self, Failure};
@@ -15,23 +16,19 @@ pub(super) const OPERATORS: &[Operator] = &[
     Operator::onnx("SpaceToDepth", 1..=LATEST, space_to_depth),
 ];
 
-/// The tensor seen as `split` and its axes reordered, under another shape.
-fn permute<T: Element>(
-    values: &[T],
+/// The tensor seen as `split`, its axes reordered, under another shape.
+fn permuted(
+    x: &Tensor,
     split: &[usize],
     order: &[usize],
     shape: &[usize],
     context: &Context,
 ) -> Result<Tensor, Failure> {
+    count(shape)?;
     let own = strides(split);
-    let new: Vec<usize> = order.iter().map(|axis| split[*axis]).collect();
+    let new = order.iter().map(|axis| split[*axis]).collect();
     let steps: Vec<usize> = order.iter().map(|axis| own[*axis]).collect();
-    let mut out = context.reserve::<T>(values.len())?;
-    let (length, step) = (new.last().copied().unwrap_or(1), steps.last().copied().unwrap_or(0));
-    super::shape::for_each_run(&new, [&steps], |[from]| {
-        out.extend((0..length).map(|i| values[from + i * step].clone()));
-    });
-    Tensor::new(shape, out)
+    view(x, 0, new, &steps, context)?.reshape(shape.to_vec())
 }
 
 fn block_size(node: &Node<'_>) -> Result<usize, crate::onnx::LoadError> {
@@ -39,13 +36,18 @@ fn block_size(node: &Node<'_>) -> Result<usize, crate::onnx::LoadError> {
     usize::try_from(size).ok().filter(|b| *b > 0).ok_or_else(|| node.error(format!("the block size is {size}")))
 }
 
+/// Whether depth is counted by column, row and then depth of a block.
+fn columns_first(node: &Node<'_>) -> Result<bool, crate::onnx::LoadError> {
+    match node.string("mode", "DCR")?.as_str() {
+        "DCR" => Ok(false),
+        "CRD" => Ok(true),
+        other => Err(node.error(format!("unknown mode {other}"))),
+    }
+}
+
 fn depth_to_space(node: &Node<'_>) -> Built {
     let b = block_size(node)?;
-    let columns_first = match node.string("mode", "DCR")?.as_str() {
-        "DCR" => false,
-        "CRD" => true,
-        other => return Err(node.error(format!("unknown mode {other}"))),
-    };
+    let columns_first = columns_first(node)?;
     kernel(move |inputs, context| {
         let x = inputs.get(0)?;
         let [n, c, h, w] = *x.shape() else { return Err(not_images(x)) };
@@ -56,7 +58,7 @@ fn depth_to_space(node: &Node<'_>) -> Built {
             true => ([n, depth, b, b, h, w], [0, 1, 4, 2, 5, 3]),
         };
         let shape = [n, depth, h.saturating_mul(b), w.saturating_mul(b)];
-        with_data!(x.data(), v => Ok(vec![permute(v, &split, &order, &shape, context)?]))
+        Ok(vec![permuted(x, &split, &order, &shape, context)?])
     })
 }
 
@@ -66,11 +68,7 @@ fn not_images(x: &Tensor) -> Failure {
 
 fn space_to_depth(node: &Node<'_>) -> Built {
     let b = block_size(node)?;
-    let columns_first = match node.string("mode", "DCR")?.as_str() {
-        "DCR" => false,
-        "CRD" => true,
-        other => return Err(node.error(format!("unknown mode {other}"))),
-    };
+    let columns_first = columns_first(node)?;
     kernel(move |inputs, context| {
         let x = inputs.get(0)?;
         let [n, c, h, w] = *x.shape() else { return Err(not_images(x)) };
@@ -81,7 +79,7 @@ fn space_to_depth(node: &Node<'_>) -> Built {
         let order = if columns_first { [0, 1, 3, 5, 2, 4] } else { [0, 3, 5, 1, 2, 4] };
         let channels = c.saturating_mul(b).saturating_mul(b);
         let shape = [n, channels, h / b, w / b];
-        with_data!(x.data(), v => Ok(vec![permute(v, &split, &order, &shape, context)?]))
+        Ok(vec![permuted(x, &split, &order, &shape, context)?])
     })
 }
 

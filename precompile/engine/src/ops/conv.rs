@@ -185,23 +185,26 @@ fn run(
     let total = count(&shape)?;
     context.count_macs(total as u64 * geometry.k() as u64);
     let mut out = context.zeros::<f32>(total)?;
-    let image = x.values::<f32>()?;
+    let job = Job { image: x.values::<f32>()?, weights, bias, geometry };
     if weights.channels == 1 && weights.features == 1 && geometry.is_depthwise() {
-        each_channel(image, weights, bias, geometry, &mut out, context)?;
+        each_channel(&job, &mut out, context)?;
     } else {
-        products(image, weights, bias, geometry, &mut out, context)?;
+        products(&job, &mut out, context);
     }
     Tensor::new(shape, out)
 }
 
-fn each_channel(
-    image: &[f32],
-    weights: &Weights,
-    bias: Option<&[f32]>,
+/// What is convolved with what.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    image: &'a [f32],
+    weights: &'a Weights,
+    bias: Option<&'a [f32]>,
     geometry: Geometry,
-    out: &mut [f32],
-    context: &Context,
-) -> Result<(), Failure> {
+}
+
+fn each_channel(job: &Job<'_>, out: &mut [f32], context: &Context) -> Result<(), Failure> {
+    let Job { image, weights, bias, geometry } = *job;
     let (plane, result): (usize, usize) = (geometry.input.iter().product(), geometry.output.iter().product());
     let [height, width] = geometry.padded_shape();
     if result == 0 {
@@ -224,14 +227,8 @@ fn each_channel(
     Ok(())
 }
 
-fn products(
-    image: &[f32],
-    weights: &Weights,
-    bias: Option<&[f32]>,
-    geometry: Geometry,
-    out: &mut [f32],
-    context: &Context,
-) -> Result<(), Failure> {
+fn products(job: &Job<'_>, out: &mut [f32], context: &Context) {
+    let Job { image, weights, bias, geometry } = *job;
     let plane: usize = geometry.input.iter().product();
     let (rows, columns, k) = (weights.features, geometry.output.iter().product(), geometry.k());
     let single = [];
@@ -266,5 +263,4 @@ fn products(
     };
     let all: Vec<_> = (0..sources.len()).map(product).collect();
     multiply(context.isa(), &all, out);
-    Ok(())
 }

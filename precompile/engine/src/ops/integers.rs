@@ -25,6 +25,16 @@ pub(super) fn zip<T: Element, R: Element>(
     context: &Context,
     f: impl Fn(&T, &T) -> Result<R, Failure>,
 ) -> Result<Tensor, Failure> {
+    zip_by(a, b, context, &f)
+}
+
+/// Dynamic, so that the loops exist once for a type and not once for an operator, too.
+fn zip_by<T: Element, R: Element>(
+    a: &Tensor,
+    b: &Tensor,
+    context: &Context,
+    f: &dyn Fn(&T, &T) -> Result<R, Failure>,
+) -> Result<Tensor, Failure> {
     let (left, right) = (a.values::<T>()?, b.values::<T>()?);
     let shape = broadcast(&[a.shape(), b.shape()])?;
     let mut out = context.reserve::<R>(shape.iter().product())?;

@@ -218,10 +218,7 @@ fn best<T: Ordered>(
             };
             order.clear();
             order.extend(0..length);
-            if k > 0 && k < length {
-                order.select_nth_unstable_by(k - 1, compare);
-            }
-            order[..k].sort_unstable_by(compare);
+            first_sorted(&mut order, k, &compare);
             for (rank, j) in order[..k].iter().enumerate() {
                 values[(o * k + rank) * inner + i] = at(*j).clone();
                 indices[(o * k + rank) * inner + i] = *j as i64;
@@ -229,6 +226,28 @@ fn best<T: Ordered>(
         }
     }
     Ok(vec![Tensor::new(shape.clone(), values)?, Tensor::new(shape, indices)?])
+}
+
+/// Brings the first `k` in order to the front. Dynamic: sorting takes much code, and should not take it for each type.
+fn first_sorted(order: &mut [usize], k: usize, compare: &dyn Fn(&usize, &usize) -> Ordering) {
+    if k > 0 && k < order.len() {
+        order.select_nth_unstable_by(k - 1, compare);
+    }
+    order[..k].sort_unstable_by(compare);
+}
+
+/// Groups of equal parts in ascending order, each with its first part; the sort is stable, so that is the first of all.
+fn grouped(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<(usize, Vec<usize>)> {
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by(|a, b| compare(*a, *b));
+    let mut groups: Vec<(usize, Vec<usize>)> = Vec::new();
+    for j in order {
+        match groups.last_mut() {
+            Some((first, members)) if compare(*first, j) == Ordering::Equal => members.push(j),
+            _ => groups.push((j, vec![j])),
+        }
+    }
+    groups
 }
 
 fn unique(node: &Node<'_>) -> Built {
@@ -258,16 +277,7 @@ fn distinct<T: Ordered>(
     let compare = |a: usize, b: usize| {
         part(a).zip(part(b)).map(|(a, b)| a.order(b)).find(|o| *o != Ordering::Equal).unwrap_or(Ordering::Equal)
     };
-    let mut order: Vec<usize> = (0..length).collect();
-    order.sort_by(|a, b| compare(*a, *b));
-    // Groups of equal parts in ascending order; the first of a group is the first in the tensor: the sort is stable.
-    let mut groups: Vec<(usize, Vec<usize>)> = Vec::new();
-    for j in order {
-        match groups.last_mut() {
-            Some((first, members)) if compare(*first, j) == Ordering::Equal => members.push(j),
-            _ => groups.push((j, vec![j])),
-        }
-    }
+    let mut groups = grouped(length, &compare);
     if !sorted {
         groups.sort_by_key(|(first, _)| *first);
     }
