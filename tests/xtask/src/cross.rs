@@ -110,10 +110,10 @@ fn machines(workspace: &Workspace) -> anyhow::Result<Vec<Machine>> {
     let baseline = text(build(workspace, None)?);
     let native = |name: &str, program: String| Machine { name: name.into(), run: vec![program] };
     let mut machines = vec![native("this processor, built for x86-64-v1", baseline.clone())];
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+    if has_level_3() {
         machines.push(native("this processor, built for x86-64-v3", text(build(workspace, Some("x86-64-v3"))?)));
     }
-    if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl") {
+    if has_level_4() {
         machines.push(native("this processor, built for x86-64-v4", text(build(workspace, Some("x86-64-v4"))?)));
     }
     for cpu in ["Haswell", "Nehalem"] {
@@ -128,6 +128,26 @@ fn machines(workspace: &Workspace) -> anyhow::Result<Vec<Machine>> {
         run: ["qemu-aarch64", "-L", aarch64::LIBRARIES, "-cpu", "cortex-a72", &arm].map(str::to_owned).to_vec(),
     });
     Ok(machines)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_level_3() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_level_4() -> bool {
+    is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_level_3() -> bool {
+    false
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_level_4() -> bool {
+    false
 }
 
 /// The program for the baseline, or for a processor level. All packages of the workspace are chosen, so that libraries
