@@ -35,11 +35,6 @@ pub fn forge() -> Command {
     foundry("FOREBLOCK_FORGE", "npm/node_modules/.bin/forge")
 }
 
-/// Foundry's `anvil`.
-pub fn anvil() -> Command {
-    foundry("FOREBLOCK_ANVIL", "npm/node_modules/.bin/anvil")
-}
-
 /// Foundry's `cast`.
 pub fn cast() -> Command {
     foundry("FOREBLOCK_CAST", "npm/node_modules/.bin/cast")
