@@ -42,7 +42,17 @@ impl Node {
     /// The same, by way of a program that gets the node's command line as its last arguments, such as a shell that sets
     /// limits first and then replaces itself by the node.
     pub fn start_under(wrapper: &[&str], args: &[&str]) -> Self {
+        Self::start_in(wrapper, args, |_| {})
+    }
+
+    /// The same, after `prepare` has put what it wants into the data folder.
+    pub fn start_with(args: &[&str], prepare: impl FnOnce(&Path)) -> Self {
+        Self::start_in(&[], args, prepare)
+    }
+
+    fn start_in(wrapper: &[&str], args: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let folder = TempDir::new().expect("a temporary folder can be made");
+        prepare(&folder.path().join("data"));
         let owned = |words: &[&str]| words.iter().map(|word| word.to_string()).collect();
         let (wrapper, args): (Vec<String>, Vec<String>) = (owned(wrapper), owned(args));
         let port = free_port();
@@ -78,6 +88,19 @@ impl Node {
     /// What the node has printed so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Memory that the node occupies now, in bytes; where the system says so.
+    pub fn resident_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? << 10)
+    }
+
+    /// What is served under a URL as text.
+    pub fn get(&self, url: &str) -> String {
+        let mut response = self.agent.get(url).call().unwrap_or_else(|error| panic!("{url}: {error}"));
+        response.body_mut().read_to_string().unwrap_or_else(|error| panic!("{url}: {error}"))
     }
 
     /// One JSON-RPC call.

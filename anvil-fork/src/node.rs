@@ -5,15 +5,16 @@ use crate::{
     accounts::Accounts,
     chain::{Block, BlockPlan, Clock, Ledger, Snapshot, Spec, View},
     fork::ForkOptions,
-    inference::Inference,
+    inference::{Inference, Seal},
     miner::Mining,
     pool::{Order, Pool, Pooled},
 };
 use alloy_evm::EvmEnv;
 use alloy_primitives::{Address, B256, U256, map::HashSet};
+use foreblock_pre_executor::WriteSet;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use revm::context_interface::block::BlobExcessGasAndPrice;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use tokio::sync::{Notify, broadcast};
 
 /// What the command line fixes for the node's whole life.
@@ -113,6 +114,8 @@ pub struct Node {
     pool: Mutex<Pool>,
     settings: RwLock<Settings>,
     changing: Mutex<()>,
+    /// When the next block of the interval is due.
+    due: Mutex<Option<Instant>>,
     heads: broadcast::Sender<Arc<Block>>,
     arrivals: broadcast::Sender<Pooled>,
     /// Identity of this run, for `anvil_metadata`.
@@ -150,13 +153,14 @@ impl Node {
             pool: Mutex::default(),
             settings: RwLock::new(settings),
             changing: Mutex::default(),
+            due: Mutex::default(),
             heads: broadcast::channel(NEWS_MAX).0,
             arrivals: broadcast::channel(NEWS_MAX).0,
             instance,
             blobs: Default::default(),
             filters: Default::default(),
         });
-        node.announce_head(None);
+        node.announce_head(None, None);
         node
     }
 
@@ -241,14 +245,21 @@ impl Node {
         let _ = self.arrivals.send(pooled.clone());
     }
 
-    /// Tells everybody that the chain has another head; `block` if it was added just now.
-    pub(crate) fn announce_head(&self, block: Option<Arc<Block>>) {
+    /// Notes when the next block of the interval is due.
+    pub(crate) fn set_due(&self, due: Option<Instant>) {
+        *self.due.lock() = due;
+    }
+
+    /// Tells everybody that the chain has another head; `block` if it was added just now, with all that it changed where that is
+    /// known.
+    pub(crate) fn announce_head(&self, block: Option<Arc<Block>>, writes: Option<WriteSet>) {
         if let Some(block) = block {
             let _ = self.heads.send(block);
         }
         let plan = self.plan();
         let view = self.view();
-        self.inference.new_head(&plan, view, self.settings.read().mining.interval());
+        let seal = Seal { interval: self.settings.read().mining.interval(), due: *self.due.lock() };
+        self.inference.new_head(&plan, view, seal, writes);
     }
 
     /// Goes on from another chain; snapshots of this one are forgotten.
@@ -258,7 +269,7 @@ impl Node {
             chain.ledger = ledger;
             chain.snapshots.clear();
         });
-        self.announce_head(None);
+        self.announce_head(None, None);
     }
 
     /// Executes the blocks of a file after the last one, and checks each. The precompile answers nothing there: other

@@ -1,6 +1,6 @@
 //! From a plan and transactions to a sealed block, by alloy-evm's block executor.
 
-use super::{Block, Ledger, Spec, Transaction, World, pool_form};
+use super::{Block, Ledger, Spec, Transaction, World, pool_form, turns::turns};
 use alloy_consensus::{
     EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH, Header, ReceiptEnvelope, Transaction as _,
     proofs::{calculate_receipt_root, calculate_transaction_root},
@@ -13,6 +13,7 @@ use alloy_evm::{
 };
 use alloy_hardforks::EthereumHardforks;
 use alloy_primitives::{B256, Bytes};
+use foreblock_pre_executor::{Hold, WriteSet};
 use foreblock_precompile::{
     Certificate, ForeblockEvmFactory, InferenceList, MODEL_REGISTRY_ADDRESS, REQUEST_TYPE, Request, RequestId, Used,
     price,
@@ -90,9 +91,35 @@ pub enum Skip {
     Full,
     /// A transaction before it from the same sender was skipped: it stays in the pool.
     Blocked,
+    /// It is known to wait, or missed too often: it was not run, and stays in the pool.
+    Held(Hold),
     /// It can never be valid: it leaves the pool.
     Invalid(String),
 }
+
+/// Who knows more of the outcomes than the block does.
+pub trait Advice {
+    /// Whether a candidate is left out without being run.
+    fn hold(&self, _: B256) -> Option<Hold> {
+        None
+    }
+
+    /// A candidate missed this outcome. True if it is there now, so that the candidate can be run again at once.
+    fn missed(&self, _: B256, _: &Request) -> bool {
+        false
+    }
+
+    /// Whether an outcome that was missed has come meanwhile.
+    fn is_there(&self, _: RequestId) -> bool {
+        false
+    }
+}
+
+/// Nobody does.
+#[derive(Clone, Copy, Debug)]
+pub struct NoAdvice;
+
+impl Advice for NoAdvice {}
 
 /// A sealed block, and the candidates that are not in it.
 #[derive(Debug)]
@@ -101,6 +128,8 @@ pub struct Built {
     pub block: Block,
     /// Candidates left out, by pool hash.
     pub skipped: Vec<(B256, Skip)>,
+    /// What the block changed.
+    pub writes: WriteSet,
 }
 
 struct Executed {
@@ -112,6 +141,7 @@ struct Executed {
     gas_used: u64,
     blob_gas_used: u64,
     skipped: Vec<(B256, Skip)>,
+    writes: WriteSet,
 }
 
 /// Executes candidates in their order and seals what fits. Never waits: a missing outcome skips its transaction.
@@ -121,8 +151,9 @@ pub fn build(
     factory: &ForeblockEvmFactory,
     plan: &BlockPlan,
     candidates: impl IntoIterator<Item = Candidate>,
+    advice: &dyn Advice,
 ) -> Result<Built, BlockExecutionError> {
-    let mut executed = execute(ledger, spec, factory, plan, candidates)?;
+    let mut executed = execute(ledger, spec, factory, plan, candidates, advice)?;
     let (list, certificates) = plan.certificates.of(&executed.inferences)?;
     if let Some(commitment) = list.commitment() {
         executed.requests.push_request_with_type(REQUEST_TYPE, commitment);
@@ -141,7 +172,7 @@ pub fn build(
         certificates,
         requests: executed.requests.take(),
     };
-    Ok(Built { block, skipped: executed.skipped })
+    Ok(Built { block, skipped: executed.skipped, writes: executed.writes })
 }
 
 fn execute(
@@ -150,6 +181,7 @@ fn execute(
     factory: &ForeblockEvmFactory,
     plan: &BlockPlan,
     candidates: impl IntoIterator<Item = Candidate>,
+    advice: &dyn Advice,
 ) -> Result<Executed, BlockExecutionError> {
     let mut state = State::builder().with_database_ref(ledger.view()).with_bundle_update().build();
     let evm = factory.create_evm(&mut state, plan.env.clone());
@@ -162,39 +194,34 @@ fn execute(
 
     let blob_gas_max = spec.blobs(timestamp(plan)).map_or(0, |blobs| blobs.max_blob_gas_per_block());
     let mut blob_gas = 0;
-    let (mut transactions, mut skipped, mut inferences) = (Vec::new(), Vec::new(), Vec::new());
-    let mut blocked = Vec::new();
-    for candidate in candidates {
+    let (mut transactions, mut inferences) = (Vec::new(), Vec::new());
+    let skipped = turns(candidates, advice, |candidate| {
         let tx = pool_form(&candidate.tx);
-        let sender = tx.signer();
         let tx_blob_gas = tx.blob_gas_used().unwrap_or(0);
-        let skip = if transactions.len() >= plan.transactions_max || blob_gas + tx_blob_gas > blob_gas_max {
-            Skip::Full
-        } else if blocked.contains(&sender) {
-            Skip::Blocked
-        } else {
-            match executor.execute_transaction(&tx) {
-                Ok(_) => {
-                    inferences.extend(executor.evm().take_used());
-                    transactions.push(tx);
-                    blob_gas += tx_blob_gas;
-                    continue;
-                }
-                Err(error) => match executor.evm().take_missing() {
-                    Some(request) => Skip::Missing(request),
-                    None => reason(error)?,
-                },
+        if transactions.len() >= plan.transactions_max || blob_gas + tx_blob_gas > blob_gas_max {
+            return Ok(Some(Skip::Full));
+        }
+        match executor.execute_transaction(&tx) {
+            Ok(_) => {
+                inferences.extend(executor.evm().take_used());
+                transactions.push(tx);
+                blob_gas += tx_blob_gas;
+                Ok(None)
             }
-        };
-        blocked.push(sender);
-        skipped.push((candidate.hash, skip));
-    }
+            Err(error) => match executor.evm().take_missing() {
+                Some(request) => Ok(Some(Skip::Missing(request))),
+                None => reason(error).map(Some),
+            },
+        }
+    })?;
     let (evm, result) = executor.finish()?;
     drop(evm);
 
     state.merge_transitions(BundleRetention::PlainState);
     let mut world = ledger.world.clone();
-    world.apply(state.take_bundle(), ledger.upstream().is_some());
+    let bundle = state.take_bundle();
+    let writes = WriteSet::of_bundle(&bundle);
+    world.apply(bundle, ledger.upstream().is_some());
     inferences.sort_by_key(|used: &Used| used.id);
     inferences.dedup_by_key(|used| used.id);
     Ok(Executed {
@@ -206,6 +233,7 @@ fn execute(
         gas_used: result.gas_used,
         blob_gas_used: result.blob_gas_used,
         skipped,
+        writes,
     })
 }
 

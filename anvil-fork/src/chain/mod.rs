@@ -12,11 +12,12 @@ mod ledger;
 mod spec;
 mod states;
 mod trie;
+mod turns;
 mod view;
 mod world;
 
 pub use block::{Block, Transaction, pool_form};
-pub use build::{BlockPlan, Built, Candidate, Certificates, Skip, build};
+pub use build::{Advice, BlockPlan, Built, Candidate, Certificates, NoAdvice, Skip, build};
 pub use clock::{Clock, TimestampError, wall};
 pub use compat::Compat;
 pub use dump::{AccountFile, DumpError, accounts_file, dump, load, world_of};

@@ -322,6 +322,9 @@ pub struct NodeFlags {
     /// Longest that eth_call and eth_estimateGas wait for models, seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30, help_heading = "Inference")]
     pub call_timeout: u64,
+    /// Serve Prometheus metrics at this address, under /metrics
+    #[arg(long, value_name = "ADDRESS", help_heading = "Inference")]
+    pub metrics: Option<std::net::SocketAddr>,
 
     /// More in the log: -v, -vv
     #[arg(long, short, action = clap::ArgAction::Count, help_heading = "Display options")]

@@ -24,6 +24,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let node = tokio::task::block_in_place(|| config.start())?;
     load(&config, &node)?;
     let (servers, addresses) = rpc::serve(node.clone(), &config.server).await?;
+    if let Some(address) = config.flags().metrics {
+        let address = inference::serve_metrics(node.clone(), address).await?;
+        tracing::info!(%address, "serving metrics");
+    }
     if let Some(path) = &config.config_out {
         write_whole(path, &serde_json::to_vec_pretty(&banner::json(&config, &node))?)?;
     }

@@ -97,6 +97,6 @@ pub fn accept(node: &Arc<Node>, fetched: &Fetched) -> Result<Arc<Block>, Invalid
         inferences = block.inferences.len(),
         "verified block"
     );
-    node.announce_head(Some(block.clone()));
+    node.announce_head(Some(block.clone()), None);
     Ok(block)
 }

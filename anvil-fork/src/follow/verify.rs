@@ -2,7 +2,7 @@
 
 use super::Fetched;
 use crate::{
-    chain::{Block, BlockPlan, Candidate, Certificates, Ledger, Skip, StateError, build},
+    chain::{Block, BlockPlan, Candidate, Certificates, Ledger, NoAdvice, Skip, StateError, build},
     inference::Inference,
     node::Node,
 };
@@ -118,7 +118,8 @@ impl<'a> Verifier<'a> {
         list.verify_certificates(&domain, &committee)?;
 
         let factory = ForeblockEvmFactory::new(Arc::new(list.outcomes())).with_address(self.node.inference.address());
-        let built = build(ledger, &self.node.spec(), &factory, &self.plan(header, parent, &list), candidates)?;
+        let built =
+            build(ledger, &self.node.spec(), &factory, &self.plan(header, parent, &list), candidates, &NoAdvice)?;
         if let Some((hash, skip)) = built.skipped.into_iter().next() {
             return Err(skipped(hash, skip));
         }

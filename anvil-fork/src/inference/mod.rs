@@ -1,16 +1,20 @@
 //! Where the chain and the pre-executor meet.
 
 mod head;
+mod metrics;
 mod nothing;
 mod operators;
 mod record;
 mod report;
 
+pub use head::{Seal, next_excess};
+pub use metrics::{MetricsError, serve_metrics};
 pub use operators::{NoOperator, Operators, OperatorsConfig, in_genesis, key as operator_key};
 pub use record::{RecordError, Recorder, Replay};
+pub use report::event;
 
 use crate::{
-    chain::{Block, BlockPlan, Certificates, Transaction, View},
+    chain::{Advice, Block, BlockPlan, Certificates, Transaction, View},
     node::Node,
     pool::Pooled,
 };
@@ -18,7 +22,7 @@ use alloy_evm::FromRecoveredTx;
 use alloy_primitives::{Address, B256, Bytes};
 use foreblock_engine::{Engine, catalog::Entry};
 use foreblock_pre_executor::{
-    Building, Certified, Config, Event, PendingTransaction, PreExecutor, StartError, Unresolved,
+    Building, Certified, Config, Event, Hold, PendingTransaction, PreExecutor, StartError, Unresolved, WriteSet,
 };
 use foreblock_precompile::{
     Committee, ForeblockEvmFactory, InferenceList, ListEntry, MemoryOutcomes, ModelId, ModelSlot,
@@ -212,9 +216,19 @@ impl Inference {
     }
 
     /// The next block is being prepared.
-    pub fn new_head(&self, plan: &BlockPlan, view: View, interval: Option<Duration>) {
+    pub fn new_head(&self, plan: &BlockPlan, view: View, seal: Seal, writes: Option<WriteSet>) {
         self.new_operators(&view);
-        self.pre_executor.new_head(head::head(plan, view, interval));
+        self.pre_executor.new_head(head::head(plan, view, seal, writes));
+    }
+
+    /// Gives up what waits too long although no block comes.
+    pub fn sweep(&self) {
+        self.pre_executor.sweep();
+    }
+
+    /// News of outcomes and transactions.
+    pub fn news(&self) -> tokio::sync::broadcast::Receiver<Event> {
+        self.pre_executor.subscribe()
     }
 
     /// Runs a call until it misses no outcome; bounded in rounds and time.
@@ -224,7 +238,7 @@ impl Inference {
 
     /// Calldata of the system call that moves the price of inference by what `parent` ran.
     pub fn start_block_call(parent: &Block) -> Bytes {
-        price::start_block_call(parent.inferences.iter().fold(0, |gas, used| gas.saturating_add(used.inference_gas)))
+        price::start_block_call(inference_gas(parent))
     }
 
     /// Stops workers and scout; what runs is finished and stored.
@@ -233,11 +247,41 @@ impl Inference {
     }
 }
 
+/// Inference gas that a block ran, each request once.
+pub fn inference_gas(block: &Block) -> u64 {
+    block.inferences.iter().fold(0, |gas, used| gas.saturating_add(used.inference_gas))
+}
+
+impl Advice for Inference {
+    fn hold(&self, hash: B256) -> Option<Hold> {
+        self.pre_executor.hold(hash)
+    }
+
+    fn missed(&self, hash: B256, request: &Request) -> bool {
+        self.pre_executor.missed(hash, request)
+    }
+
+    fn is_there(&self, id: RequestId) -> bool {
+        self.pre_executor.store().get(id).is_some()
+    }
+}
+
+/// How often what waits too long is looked for where no block comes.
+const SWEEP: Duration = Duration::from_secs(10);
+
 /// Wakes the miner when a deferred transaction has its outcomes, and drops what will never have them.
 pub async fn follow(node: Arc<Node>) {
-    let mut events = node.inference.pre_executor.subscribe();
+    let mut events = node.inference.news();
+    let mut sweep = tokio::time::interval(SWEEP);
     loop {
-        match events.recv().await {
+        let event = tokio::select! {
+            event = events.recv() => event,
+            _ = sweep.tick() => {
+                node.inference.sweep();
+                continue;
+            }
+        };
+        match event {
             Ok(Event::Ready { transaction }) => {
                 if node.pool(|pool| pool.get(&transaction).is_some()) {
                     node.wake_miner.notify_one();
@@ -247,7 +291,7 @@ pub async fn follow(node: Arc<Node>) {
                 tracing::warn!(%transaction, reason, "dropped a transaction whose inferences are not to be had");
                 node.pool(|pool| pool.remove(&transaction));
             }
-            Ok(Event::Deferred { transaction, reason }) => tracing::info!(%transaction, reason, "deferred"),
+            Ok(Event::Deferred { transaction, reason }) => tracing::debug!(%transaction, reason, "deferred"),
             Ok(Event::Outcome { .. }) => {}
             Err(RecvError::Lagged(_)) => node.wake_miner.notify_one(),
             Err(RecvError::Closed) => return,

@@ -1,9 +1,10 @@
-//! What the node says of models and requests: `inference_models`, `inference_status`.
+//! What the node says of models and requests: `inference_models`, `inference_status`, `inference_pending`, `inference_subscribe`.
 
 use super::Inference;
+use crate::chain::{Block, Ledger};
 use alloy_primitives::{B256, Bytes, U64};
 use foreblock_engine::{Catalog, catalog::Entry, engine::State, golden::GOLDEN_FILE, manifest::profile_name};
-use foreblock_pre_executor::{CallState, CallStatus, Phase, Source, TransactionStatus};
+use foreblock_pre_executor::{CallState, CallStatus, Event, Phase, Source, TransactionStatus, schedule::State as Work};
 use foreblock_precompile::abi::TensorSpec;
 use serde_json::{Value, json};
 
@@ -53,7 +54,6 @@ impl Inference {
     /// Where the pre-executor stands.
     pub fn status(&self) -> Value {
         let metrics = self.pre_executor.metrics();
-        let transactions: Vec<Value> = self.pre_executor.pending().iter().map(transaction).collect();
         json!({
             "precompile": self.address,
             "engine": self.engine_name(),
@@ -64,19 +64,59 @@ impl Inference {
             "buildHits": metrics.build_hits,
             "buildMisses": metrics.build_misses,
             "deviceMicros": metrics.device_us,
-            "transactions": transactions,
+            "transactions": metrics.transactions,
+            "simulations": metrics.watch.simulations,
+            "simulationsSaved": metrics.watch.kept,
+            "promised": metrics.admitted,
+            "promisedNotReady": metrics.admitted_late,
         })
     }
 
-    /// Where a transaction's inferences stand; null where it is not waiting.
-    pub fn transaction_status(&self, hash: B256) -> Value {
-        self.pre_executor.status(hash).as_ref().map_or(Value::Null, transaction)
+    /// Where the inferences of the first `limit` pending transactions stand, in the builder's order.
+    pub fn pending(&self, limit: usize) -> Vec<Value> {
+        self.pre_executor.pending().iter().take(limit).map(transaction).collect()
+    }
+
+    /// Where a transaction's inferences stand: pending, included, or given up; null where nothing is known of it.
+    pub fn transaction_status(&self, ledger: &Ledger, hash: B256) -> Value {
+        if let Some(status) = self.pre_executor.status(hash) {
+            return transaction(&status);
+        }
+        if let Some((block, _)) = ledger.transaction(&hash) {
+            return included(hash, block);
+        }
+        let gone = self.pre_executor.farewell(hash);
+        gone.map_or(Value::Null, |reason| json!({ "hash": hash, "phase": "expired", "reason": reason }))
     }
 
     /// All numbers in the Prometheus text format.
     pub fn prometheus(&self) -> String {
         self.pre_executor.metrics().prometheus()
     }
+}
+
+/// The block's list is the only source of what its transactions used.
+fn included(hash: B256, block: &Block) -> Value {
+    json!({
+        "hash": hash,
+        "phase": "included",
+        "block": U64::from(block.header.number),
+        "inferencesOfBlock": block.inferences.iter().map(|used| used.id).collect::<Vec<_>>(),
+    })
+}
+
+/// News for subscribers; of one transaction only, where one is named.
+pub fn event(event: &Event, only: Option<B256>) -> Option<Value> {
+    let (name, transaction, reason) = match event {
+        Event::Outcome { request } => {
+            return only.is_none().then(|| json!({ "event": "outcome", "request": request }));
+        }
+        Event::Ready { transaction } => ("ready", transaction, None),
+        Event::Deferred { transaction, reason } => ("deferred", transaction, Some(reason)),
+        Event::Expired { transaction, reason } => ("expired", transaction, Some(reason)),
+    };
+    let wanted = only.is_none_or(|only| only == *transaction);
+    wanted.then(|| json!({ "event": name, "transaction": transaction, "reason": reason }))
 }
 
 fn transaction(status: &TransactionStatus) -> Value {
@@ -94,17 +134,27 @@ fn transaction(status: &TransactionStatus) -> Value {
         "reason": reason,
         "calls": status.calls.iter().map(call).collect::<Vec<_>>(),
         "predictedBlock": status.block.map(U64::from),
+        "volatile": status.volatile,
         "simulations": status.simulations,
+        "misses": status.misses,
         "ageMillis": status.age.as_millis() as u64,
     })
 }
 
 fn call(status: &CallStatus) -> Value {
-    let (state, position) = match status.state {
-        CallState::Ready(Source::Disk) => ("stored", None),
-        CallState::Ready(Source::Memory) => ("ready", None),
-        CallState::Placed(place) => ("queued", Some(place.position)),
-        CallState::Missing => ("missing", None),
+    let (state, source, place) = match status.state {
+        CallState::Ready(Source::Disk) => ("ready", Some("disk"), None),
+        CallState::Ready(Source::Memory) => ("ready", Some("memory"), None),
+        CallState::Placed(place) if place.state == Work::Queued => ("queued", None, Some(place)),
+        CallState::Placed(place) => ("running", None, Some(place)),
+        CallState::Missing => ("missing", None, None),
     };
-    json!({ "request": status.request, "model": status.model, "state": state, "position": position })
+    json!({
+        "request": status.request,
+        "model": status.model,
+        "state": state,
+        "source": source,
+        "position": place.map(|place| place.position),
+        "predictedBlock": place.map(|place| U64::from(place.block)),
+    })
 }

@@ -1,11 +1,12 @@
 //! When a block is built, and what follows from it.
 
 mod admit;
+mod log;
 
 pub use admit::AdmitError;
 
 use crate::{
-    chain::{Block, BlockPlan, Built, Candidate, Skip, build},
+    chain::{Block, BlockPlan, Built, Candidate, NoAdvice, Skip, build},
     node::Node,
 };
 use alloy_evm::block::BlockExecutionError;
@@ -70,7 +71,7 @@ impl Node {
     /// What the next block would be, without adding it.
     pub fn pending_block(&self) -> Result<Built, MineError> {
         let (ledger, spec, plan) = self.read(|chain| (chain.ledger.clone(), chain.spec.clone(), self.plan_for(chain)));
-        Ok(build(&ledger, &spec, &self.inference.factory_of_calls(), &plan, self.candidates())?)
+        Ok(build(&ledger, &spec, &self.inference.factory_of_calls(), &plan, self.candidates(), &NoAdvice)?)
     }
 
     fn mine_if(&self, wanted: impl FnOnce(&Built) -> bool) -> Result<Option<Arc<Block>>, MineError> {
@@ -89,14 +90,16 @@ impl Node {
         let (ledger, spec, mut plan) =
             self.read(|chain| (chain.ledger.clone(), chain.spec.clone(), self.plan_for(chain)));
         change(&mut plan);
-        let built = build(&ledger, &spec, &self.inference.factory_of_builds(), &plan, candidates())?;
+        let factory = self.inference.factory_of_builds();
+        let built = build(&ledger, &spec, &factory, &plan, candidates(), &self.inference)?;
         self.drop_invalid(&built);
         if !wanted(&built) {
             return Ok(None);
         }
+        let Built { block, skipped, writes } = built;
         let block = self.change_alone(&alone, |chain| {
-            chain.clock.sealed(built.block.header.timestamp);
-            chain.ledger.push(built.block)
+            chain.clock.sealed(block.header.timestamp);
+            chain.ledger.push(block)
         });
         self.set(|settings| {
             settings.next_base_fee = None;
@@ -105,29 +108,17 @@ impl Node {
         self.clear_included(&block);
         drop(building);
         drop(alone);
-        tracing::info!(
-            number = block.header.number,
-            transactions = block.transactions.len(),
-            gas = block.header.gas_used,
-            inferences = block.inferences.len(),
-            "mined block"
-        );
-        self.announce_head(Some(block.clone()));
+        log::mined(&block, &skipped);
+        self.announce_head(Some(block.clone()), Some(writes));
         Ok(Some(block))
     }
 
     fn drop_invalid(&self, built: &Built) {
         for (hash, skip) in &built.skipped {
-            match skip {
-                Skip::Invalid(reason) => {
-                    tracing::warn!(%hash, reason, "dropped a transaction that can never be included");
-                    self.pool(|pool| pool.remove(hash));
-                    self.inference.dropped(*hash);
-                }
-                Skip::Missing(request) => {
-                    tracing::debug!(%hash, request = %request.id, "deferred: the outcome is not there yet");
-                }
-                Skip::Full | Skip::Blocked => {}
+            if let Skip::Invalid(reason) = skip {
+                tracing::warn!(%hash, reason, "dropped a transaction that can never be included");
+                self.pool(|pool| pool.remove(hash));
+                self.inference.dropped(*hash);
             }
         }
     }
@@ -156,6 +147,7 @@ pub async fn run(node: Arc<Node>) {
         if mining.interval() != interval {
             interval = mining.interval();
             next = Instant::now() + interval.unwrap_or_default();
+            node.set_due(interval.map(|_| next.into_std()));
         }
         let tick = async {
             match interval {
@@ -173,6 +165,7 @@ pub async fn run(node: Arc<Node>) {
                 next += interval.unwrap_or_default();
                 // After a pause of the machine, blocks are not made up for.
                 next = next.max(Instant::now());
+                node.set_due(Some(next.into_std()));
                 blocking(&node, |node| node.mine().map(drop)).await;
             }
         }

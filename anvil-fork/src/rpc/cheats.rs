@@ -23,7 +23,7 @@ pub(super) fn edit(node: &Node, address: Address, edit: impl FnOnce(&mut World, 
         chain.ledger.world.put(account);
         Ok::<_, RpcError>(())
     })?;
-    node.announce_head(None);
+    node.announce_head(None, None);
     Ok(())
 }
 
@@ -86,7 +86,7 @@ pub(super) async fn set_coinbase(node: &Arc<Node>, mut args: Args) -> Reply<Valu
 pub(super) async fn set_chain_id(node: &Arc<Node>, mut args: Args) -> Reply<Value> {
     let id = args.number("chain id")?.ok_or_else(|| RpcError::params("missing chain id"))?;
     node.change(|chain| Arc::make_mut(&mut chain.spec).set_chain_id(id));
-    node.announce_head(None);
+    node.announce_head(None, None);
     Ok(Value::Null)
 }
 
@@ -110,14 +110,14 @@ pub(super) async fn set_next_base_fee(node: &Arc<Node>, mut args: Args) -> Reply
         return Err(RpcError::params("anvil_setNextBlockBaseFeePerGas is only supported when EIP-1559 is active"));
     }
     node.set(|settings| settings.next_base_fee = Some(fee));
-    node.announce_head(None);
+    node.announce_head(None, None);
     Ok(Value::Null)
 }
 
 pub(super) async fn set_prevrandao(node: &Arc<Node>, mut args: Args) -> Reply<bool> {
     let value: B256 = args.take("prevrandao")?;
     node.set(|settings| settings.next_prevrandao = Some(value));
-    node.announce_head(None);
+    node.announce_head(None, None);
     Ok(true)
 }
 

@@ -104,7 +104,7 @@ pub(super) async fn set_rpc_url(node: &Arc<Node>, mut args: Args) -> Reply<Value
         return Err(RpcError::params(format!("{text} has another block {}: {}", now.number(), found.hash)));
     }
     node.change(|chain| chain.ledger.set_upstream(Arc::new(found.upstream)));
-    node.announce_head(None);
+    node.announce_head(None, None);
     Ok(Value::Null)
 }
 

@@ -4,13 +4,15 @@ use super::{
     Args, Reply, RpcError,
     call::{self, Call, is_payment, output, prepare, refused},
 };
-use crate::node::Node;
+use crate::{chain::View, node::Node};
 use alloy_evm::{Evm, EvmFactory};
 use alloy_primitives::{U64, U256};
 use alloy_rpc_types_eth::{AccessListResult, TransactionRequest};
+use foreblock_precompile::{MODEL_REGISTRY_ADDRESS, price};
 use revm::{
     Database,
     context::result::{ExecutionResult, HaltReason},
+    database::CacheDB,
 };
 use revm_inspectors::access_list::AccessListInspector;
 use std::sync::Arc;
@@ -22,9 +24,21 @@ pub(super) async fn gas(node: &Arc<Node>, mut args: Args) -> Reply<U64> {
     let request: TransactionRequest = args.take("transaction")?;
     let (block, state, overrides) =
         (args.optional("block")?, args.optional("state overrides")?, args.optional("block overrides")?);
-    let (db, env) = prepare(node, block, state, overrides)?;
+    let (mut db, env) = prepare(node, block, state, overrides)?;
+    if block.is_none_or(|block| block.is_latest()) {
+        price_of_next_block(node, &mut db);
+    }
     let call = Call::new(db, env, request)?;
     tokio::task::block_in_place(|| needed(node, call)).map(U64::from)
+}
+
+/// A transaction that is sent now is included in the next block at the earliest, at whose beginning the price of inference moves.
+pub(super) fn price_of_next_block(node: &Node, db: &mut CacheDB<View>) {
+    let head = node.head();
+    if let Some(excess) = crate::inference::next_excess(&node.view(), &head) {
+        // The registry is there, else there was no excess.
+        let _ = db.insert_account_storage(MODEL_REGISTRY_ADDRESS, price::EXCESS_SLOT, excess);
+    }
 }
 
 /// The least gas with which a call succeeds.

@@ -122,7 +122,7 @@ pub(super) async fn revert(node: &Arc<Node>, mut args: Args) -> Reply<bool> {
         true
     });
     if reverted {
-        node.announce_head(None);
+        node.announce_head(None, None);
     }
     Ok(reverted)
 }
@@ -142,14 +142,14 @@ pub(super) async fn rollback(node: &Arc<Node>, mut args: Args) -> Reply<Value> {
         chain.ledger.rollback(depth);
         chain.clock.rewound(chain.ledger.head().header.timestamp);
     });
-    node.announce_head(None);
+    node.announce_head(None, None);
     Ok(Value::Null)
 }
 
 pub(super) async fn increase_time(node: &Arc<Node>, mut args: Args) -> Reply<i64> {
     let seconds = args.number("seconds")?.unwrap_or(0);
     let offset = node.change(|chain| chain.clock.increase(i128::from(seconds)));
-    node.announce_head(None);
+    node.announce_head(None, None);
     Ok(i64::try_from(offset).unwrap_or(i64::MAX))
 }
 
@@ -161,14 +161,14 @@ pub(super) async fn set_time(node: &Arc<Node>, mut args: Args) -> Reply<u64> {
     }
     let now = crate::chain::wall();
     node.change(|chain| chain.clock.set(time));
-    node.announce_head(None);
+    node.announce_head(None, None);
     Ok(time.saturating_sub(now))
 }
 
 pub(super) async fn set_next_timestamp(node: &Arc<Node>, mut args: Args) -> Reply<Value> {
     let time = args.number("timestamp")?.unwrap_or(0);
     node.change(|chain| chain.clock.set_next(time)).map_err(|error| RpcError::params(error.to_string()))?;
-    node.announce_head(None);
+    node.announce_head(None, None);
     Ok(Value::Null)
 }
 
@@ -185,7 +185,7 @@ pub(super) async fn remove_timestamp_interval(node: &Arc<Node>, _: Args) -> Repl
 pub(super) async fn set_gas_limit(node: &Arc<Node>, mut args: Args) -> Reply<bool> {
     let limit = args.number("gas limit")?.ok_or_else(|| RpcError::params("missing gas limit"))?;
     node.set(|settings| settings.gas_limit = limit);
-    node.announce_head(None);
+    node.announce_head(None, None);
     Ok(true)
 }
 

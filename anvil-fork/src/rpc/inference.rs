@@ -9,11 +9,12 @@ use crate::{
     inference::Operators,
     node::Node,
 };
-use alloy_primitives::{B256, Bytes, U64};
+use alloy_eips::BlockNumberOrTag;
+use alloy_primitives::{B256, Bytes, U64, U256};
 use alloy_rpc_types_eth::TransactionRequest;
 use alloy_sol_types::SolValue;
 use foreblock_pre_executor::operators::Fault;
-use foreblock_precompile::{ListEntry, Outcome, Used};
+use foreblock_precompile::{ListEntry, MODEL_REGISTRY_ADDRESS, Outcome, Used, price};
 use revm::context::result::ExecutionResult;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub(super) async fn model_id(node: &Arc<Node>, mut args: Args) -> Reply<B256> {
 /// Where the pre-executor stands; with a transaction's hash, where its inferences stand.
 pub(super) async fn status(node: &Arc<Node>, mut args: Args) -> Reply<Value> {
     Ok(match args.optional("transaction hash")? {
-        Some(hash) => node.inference.transaction_status(hash),
+        Some(hash) => node.inference.transaction_status(&node.ledger(), hash),
         None => node.inference.status(),
     })
 }
@@ -114,6 +115,46 @@ pub(super) async fn start(node: &Arc<Node>, _: Args) -> Reply<Value> {
         "precompile": node.inference.address(),
         "block": Bytes::from(alloy_rlp::encode(first.consensus())),
         "accounts": accounts,
+    }))
+}
+
+/// Transactions listed at once, at most.
+const PENDING_MAX: u64 = 1_000;
+
+/// Where the inferences of all pending transactions stand, in the builder's order; with a number, so many of them.
+pub(super) async fn pending(node: &Arc<Node>, mut args: Args) -> Reply<Vec<Value>> {
+    let limit = args.number("limit")?.unwrap_or(PENDING_MAX).min(PENDING_MAX);
+    Ok(node.inference.pending(limit as usize))
+}
+
+/// Blocks that `inference_feeHistory` looks back at most.
+const HISTORY_BLOCKS_MAX: u64 = 1_024;
+
+/// What inference gas cost in past blocks and will cost in the next: as `eth_feeHistory`, each price list has one entry more than
+/// there are blocks. Prices are in millionths of an execution gas.
+pub(super) async fn fee_history(node: &Arc<Node>, mut args: Args) -> Reply<Value> {
+    let count = args.number("block count")?.unwrap_or(1).clamp(1, HISTORY_BLOCKS_MAX);
+    let newest: Option<BlockNumberOrTag> = args.optional("newest block")?;
+    let newest = at::mined(node, newest.map(Into::into))?;
+    let ledger = node.ledger();
+    let first = newest.header.number.saturating_sub(count - 1).max(ledger.first().header.number);
+    let (mut prices, mut used) = (Vec::new(), Vec::new());
+    let mut next = 0;
+    for block in (first..=newest.header.number).filter_map(|number| ledger.block(number)) {
+        let registry = block.world.account(&MODEL_REGISTRY_ADDRESS);
+        let excess = registry.and_then(|registry| registry.slot(price::EXCESS_SLOT)).unwrap_or_default();
+        let (excess, gas) = (u64::try_from(excess).unwrap_or(u64::MAX), crate::inference::inference_gas(block));
+        prices.push(U64::from(price::price(excess)));
+        used.push(U64::from(gas));
+        next = price::next_excess(excess, gas);
+    }
+    prices.push(U64::from(price::price(next)));
+    Ok(json!({
+        "oldestBlock": U64::from(first),
+        "pricePerInferenceGas": prices,
+        "inferenceGasUsed": used,
+        "inferenceGasTarget": U64::from(price::TARGET),
+        "unit": U256::from(price::ONE),
     }))
 }
 

@@ -209,6 +209,8 @@ routes! {
     "inference_models" => inference::models,
     "inference_modelId" => inference::model_id,
     "inference_status" => inference::status,
+    "inference_pending" => inference::pending,
+    "inference_feeHistory" => inference::fee_history,
     "inference_callEnvelope" => inference::call_envelope,
     "inference_operators" => inference::operators,
     "inference_setFault" => inference::set_fault,
@@ -233,7 +235,7 @@ mod tests {
             .collect();
         let missing: Vec<_> = NAMES.iter().filter(|name| !documented.contains(*name)).collect();
         assert!(missing.is_empty(), "docs/rpc.md lacks {missing:?}");
-        let subscriptions = ["eth_subscribe", "eth_unsubscribe"];
+        let subscriptions = ["eth_subscribe", "eth_unsubscribe", "inference_subscribe", "inference_unsubscribe"];
         let extra: Vec<_> =
             documented.iter().filter(|name| !NAMES.contains(name) && !subscriptions.contains(name)).collect();
         assert!(extra.is_empty(), "docs/rpc.md says these are done: {extra:?}");

@@ -116,7 +116,8 @@ pub(super) fn filled(node: &Node, mut request: TransactionRequest) -> Reply<(Typ
     }
     request.to.get_or_insert(alloy_primitives::TxKind::Create);
     if request.gas.is_none() {
-        let (db, env) = prepare(node, Some(BlockId::latest()), None, None)?;
+        let (mut db, env) = prepare(node, Some(BlockId::latest()), None, None)?;
+        estimate::price_of_next_block(node, &mut db);
         let gas_limit = env.block_env.gas_limit;
         request.gas = Some(match estimate::needed(node, Call::new(db, env, request.clone())?) {
             // As anvil: it may do better by the time it is mined, and if not, its failure can be traced.

@@ -1,7 +1,8 @@
-//! `eth_subscribe`.
+//! `eth_subscribe` and `inference_subscribe`.
 
 use super::{logs, shape};
-use crate::node::Node;
+use crate::{inference, node::Node};
+use alloy_primitives::B256;
 use alloy_rpc_types_eth::{
     Filter,
     pubsub::{Params, SubscriptionKind},
@@ -29,6 +30,30 @@ pub(super) fn register(module: &mut RpcModule<Arc<Node>>) {
             }
         })
         .expect("no other method has these names");
+    module
+        .register_subscription(
+            "inference_subscribe",
+            "inference_subscription",
+            "inference_unsubscribe",
+            |params, pending, node, _| {
+                let only = params.sequence().optional_next::<B256>().map_err(|error| error.to_string());
+                let node: Arc<Node> = node.as_ref().clone();
+                async move {
+                    match only {
+                        Ok(only) => follow_inference(node, only, pending).await,
+                        Err(error) => pending.reject(ErrorObjectOwned::owned(-32602, error, None::<()>)).await,
+                    }
+                }
+            },
+        )
+        .expect("no other method has these names");
+}
+
+/// News of one transaction, or of all and of outcomes.
+async fn follow_inference(node: Arc<Node>, only: Option<B256>, pending: PendingSubscriptionSink) {
+    let news = node.inference.news();
+    let Ok(sink) = pending.accept().await else { return };
+    each(&sink, news, |event| inference::event(&event, only).into_iter().collect()).await;
 }
 
 async fn follow(node: Arc<Node>, kind: SubscriptionKind, detail: Option<Params>, pending: PendingSubscriptionSink) {

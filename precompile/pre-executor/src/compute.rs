@@ -2,8 +2,8 @@
 
 use crate::{schedule::Prior, store::Certified};
 use alloy_primitives::Bytes;
-use foreblock_engine::Engine;
-use foreblock_precompile::{ModelId, Outcome, RequestId, gas};
+use foreblock_engine::{Engine, engine::State};
+use foreblock_precompile::{ModelId, Outcome, Profile, RequestId, gas};
 
 /// There is no outcome now; there may be one later, or on another worker. Unlike a failure this is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,12 @@ pub trait Compute: Send + Sync + 'static {
         let _ = id;
         outcome.into()
     }
+
+    /// Whether a builder may run the model itself: it is loaded, its answers are exact, and nobody else has to sign them.
+    fn at_once(&self, model: ModelId) -> bool {
+        let _ = model;
+        false
+    }
 }
 
 impl Compute for Engine {
@@ -39,6 +45,13 @@ impl Compute for Engine {
         let single = facts.batch.timings.iter().find(|timing| timing.rows == 1).map(|timing| timing.micros as u64);
         let single_us = measured.or(single).unwrap_or_else(|| from_gas(facts.manifest.gas_per_run()));
         Some(Prior { single_us: single_us.max(1), rows_max: facts.batch.rows_worth_merging() })
+    }
+
+    fn at_once(&self, model: ModelId) -> bool {
+        let exact = |facts: &foreblock_engine::engine::Facts| {
+            facts.manifest.slot().profile != Profile::Tolerance && matches!(facts.state, State::Ready)
+        };
+        self.facts(model).is_ok_and(|facts| exact(&facts))
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) struct Counters {
     pub(crate) crashes: AtomicU64,
     pub(crate) device_us: AtomicU64,
     pub(crate) stored: AtomicU64,
+    pub(crate) at_once: AtomicU64,
     pub(crate) admitted: AtomicU64,
     pub(crate) admitted_late: AtomicU64,
 }
@@ -49,6 +50,8 @@ pub struct Metrics {
     pub device_us: u64,
     /// Outcomes on disk since the start.
     pub stored: u64,
+    /// Requests that a builder computed itself.
+    pub at_once: u64,
     /// Requests promised for a block when it was built or already there.
     pub admitted: u64,
     /// Of these, not ready.
@@ -78,6 +81,7 @@ impl Metrics {
             crashes: read(&counters.crashes),
             device_us: read(&counters.device_us),
             stored: read(&counters.stored),
+            at_once: read(&counters.at_once),
             admitted: read(&counters.admitted),
             admitted_late: read(&counters.admitted_late),
             ..Self::default()
@@ -96,6 +100,7 @@ impl Metrics {
             ("crashes_total", "counter", "runs that crashed", self.crashes),
             ("device_microseconds_total", "counter", "device time", self.device_us),
             ("stored_total", "counter", "outcomes written to disk", self.stored),
+            ("at_once_total", "counter", "requests that a builder computed itself", self.at_once),
             ("admitted_total", "counter", "requests promised for a block", self.admitted),
             ("admitted_late_total", "counter", "requests promised for a block and not ready", self.admitted_late),
             ("transactions", "gauge", "pending transactions watched", self.transactions),

@@ -8,7 +8,10 @@
 #![forbid(unsafe_code)]
 
 pub mod agreement;
+mod building;
+mod calls;
 mod compute;
+mod config;
 mod counters;
 pub mod oip;
 pub mod operators;
@@ -24,10 +27,13 @@ pub mod store;
 pub mod watchlist;
 mod workers;
 
+pub use building::{Building, Hold};
+pub use calls::Unresolved;
 pub use compute::{Compute, Unavailable};
+pub use config::{Config, Event, Head, StartError};
 pub use counters::Metrics;
 pub use pending_state::{Before, PendingState};
-pub use pre_executor::{Building, Config, Event, Head, PreExecutor, StartError, Unresolved};
+pub use pre_executor::PreExecutor;
 pub use reads::{READS_MAX, ReadSet, WriteSet};
 pub use scout::{Found, HeadState, Scout, Simulation, StateView};
 pub use status::{CallState, CallStatus, TransactionStatus};

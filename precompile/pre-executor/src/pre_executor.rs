@@ -2,144 +2,28 @@
 
 use crate::{
     compute::Compute,
-    counters::{Counters, Metrics},
-    reads::WriteSet,
-    schedule::{Limits, Scheduler, Slot, TransactionId},
-    scout::HeadState,
+    config::{Config, Event, Head, StartError},
+    counters::Metrics,
+    schedule::{Scheduler, Slot, TransactionId},
     scouting,
-    shared::{Shared, State, unpaid},
+    shared::{Shared, State},
     status::TransactionStatus,
-    store::{Store, StoreError, StoreLimits},
-    watchlist::{PendingTransaction, Phase, WatchLimits, Watchlist},
+    store::Store,
+    watchlist::{PendingTransaction, Phase, Watchlist},
     workers,
 };
-use alloy_evm::EvmEnv;
-use alloy_primitives::{Address, keccak256};
-use foreblock_precompile::{ModelId, Outcome, Outcomes, PRECOMPILE_ADDRESS, Request, RequestId};
 use parking_lot::Mutex;
 use std::{
-    path::PathBuf,
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 use tokio::sync::broadcast;
 
-/// What a node decides once.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Where outcomes are kept; in memory only where there is none.
-    pub data_dir: Option<PathBuf>,
-    /// Where the precompile stands.
-    pub address: Address,
-    /// Bounds of the scheduler.
-    pub limits: Limits,
-    /// Bounds of the watchlist.
-    pub watch: WatchLimits,
-    /// Bounds of the store.
-    pub store: StoreLimits,
-    /// Inferences of one `eth_call` that depend on one another.
-    pub call_rounds_max: u32,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            data_dir: None,
-            address: PRECOMPILE_ADDRESS,
-            limits: Limits::default(),
-            watch: WatchLimits::default(),
-            store: StoreLimits::default(),
-            call_rounds_max: 64,
-        }
-    }
-}
-
-/// The chain's head, as the next block sees it.
-#[derive(Clone, Debug)]
-pub struct Head {
-    /// Number of the block that is being prepared.
-    pub block: u64,
-    /// Its environment, predicted: number, timestamp, base fee and prevrandao of the *next* block.
-    pub env: EvmEnv,
-    /// The state after the last block.
-    pub state: HeadState,
-    /// Time until the block is built.
-    pub seal_in: Duration,
-    /// Time between two blocks.
-    pub slot: Duration,
-    /// What the last block wrote; where it is not known, everything is simulated again.
-    pub writes: Option<WriteSet>,
-}
-
-/// News, in the order in which they happened. Who is slow misses the oldest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// All outcomes of a transaction are there, or it needs none: it can be included.
-    Ready {
-        /// The transaction.
-        transaction: TransactionId,
-    },
-    /// An outcome is there.
-    Outcome {
-        /// Its request.
-        request: RequestId,
-    },
-    /// A transaction is not for this block.
-    Deferred {
-        /// The transaction.
-        transaction: TransactionId,
-        /// Why, in words.
-        reason: String,
-    },
-    /// A transaction was never ready, or had to leave a full watchlist: the pool should drop it.
-    Expired {
-        /// The transaction.
-        transaction: TransactionId,
-        /// Why, in words.
-        reason: String,
-    },
-}
-
-/// Why the pre-executor does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The store cannot be opened.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A thread cannot be started.
-    #[error("cannot start a thread: {0}; the system's limit on threads may be reached")]
-    Thread(#[from] std::io::Error),
-}
-
-/// Why a call has no outcomes.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unresolved {
-    /// The time is over.
-    #[error("request {request} has no outcome after {} ms: ask again later", waited.as_millis())]
-    Timeout {
-        /// The first that is missing.
-        request: RequestId,
-        /// How long it was waited for.
-        waited: Duration,
-    },
-    /// No worker could compute it.
-    #[error("request {request} cannot be computed: {reason}")]
-    Unavailable {
-        /// The request.
-        request: RequestId,
-        /// What the workers said.
-        reason: String,
-    },
-    /// The call makes too many inferences one after the other.
-    #[error("more than {0} inferences depend on one another: split the call")]
-    Rounds(u32),
-}
-
 /// Finds what pending transactions will ask, and computes it before the block is built.
 #[derive(Clone)]
 pub struct PreExecutor {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     _alive: Arc<Alive>,
 }
 
@@ -200,11 +84,6 @@ impl PreExecutor {
         self.shared.store.clone()
     }
 
-    /// The outcomes for block building: hits and misses are counted, and what is missing is asked first.
-    pub fn builder_outcomes(&self) -> Arc<dyn Outcomes> {
-        Arc::new(BuilderOutcomes { shared: self.shared.clone() })
-    }
-
     /// A new block is being prepared. Tell of [`Self::included`] and dropped transactions before.
     pub fn new_head(&self, head: Head) {
         let now_us = self.shared.now_us();
@@ -230,7 +109,23 @@ impl PreExecutor {
     fn expire(&self, state: &mut State, hash: TransactionId, reason: String) {
         state.watchlist.remove(hash);
         state.scheduler.withdraw(hash);
+        state.farewells.insert(hash, reason.clone());
         self.shared.say(Event::Expired { transaction: hash, reason });
+    }
+
+    /// Gives transactions up that waited too long although no block came. To be called now and then.
+    pub fn sweep(&self) {
+        let mut state = self.shared.lock();
+        let now_us = self.shared.now_us();
+        let seconds = self.shared.config.watch.age_max_us / 1_000_000;
+        for hash in state.watchlist.too_old(now_us) {
+            self.expire(&mut state, hash, format!("not ready within {seconds} seconds"));
+        }
+    }
+
+    /// Why a transaction was given up, if it was one of the last.
+    pub fn farewell(&self, hash: TransactionId) -> Option<String> {
+        self.shared.lock().farewells.get(&hash)
     }
 
     /// Takes a transaction of the pool that can be executed, at once or after others of its sender.
@@ -263,16 +158,6 @@ impl PreExecutor {
         state.scheduler.included(hash, gas);
         drop(state);
         self.shared.news.notify_all();
-    }
-
-    /// Speculation waits while the guard lives. Workers go on.
-    pub fn building(&self) -> Building {
-        let mut state = self.shared.lock();
-        state.building += 1;
-        let late = state.scheduler.admitted().len() as u64;
-        Counters::add(&self.shared.counters.admitted_late, late);
-        drop(state);
-        Building { shared: self.shared.clone() }
     }
 
     /// Where a transaction stands, if it is watched.
@@ -312,63 +197,6 @@ impl PreExecutor {
         }
     }
 
-    /// Waits until there is an outcome for each request, asking for those that are missing.
-    ///
-    /// # Errors
-    /// [`Unresolved`] once the time is over or a request is given up.
-    pub fn wait(&self, requests: &[Request], timeout: Duration) -> Result<(), Unresolved> {
-        let started = Instant::now();
-        let missing = |request: &&Request| self.shared.store.get(request.id).is_none();
-        let missing: Vec<&Request> = requests.iter().filter(missing).collect();
-        missing.iter().for_each(|request| self.shared.describe(request.model));
-        let mut state = self.shared.lock();
-        let mut asked = Vec::new();
-        for request in &missing {
-            state.calls += 1;
-            let call = keccak256([request.id.as_slice(), &state.calls.to_be_bytes()].concat());
-            let unavailable = |refused: crate::schedule::Refused| Unresolved::Unavailable {
-                request: request.id,
-                reason: refused.to_string(),
-            };
-            let demand = unpaid(call, self.shared.now_us());
-            let taken = self.shared.ask(&mut state, (*request).clone(), demand).map_err(unavailable);
-            asked.push(call);
-            if let Err(error) = taken {
-                asked.iter().for_each(|call| drop(state.scheduler.withdraw(*call)));
-                return Err(error);
-            }
-        }
-        let result = loop {
-            let Some(first) = missing.iter().find(|request| self.shared.store.get(request.id).is_none()) else {
-                break Ok(());
-            };
-            if state.stopped || state.scheduler.place(first.id).is_none() {
-                break Err(Unresolved::Unavailable { request: first.id, reason: state.reason(first.id) });
-            }
-            if self.shared.news.wait_until(&mut state, started + timeout).timed_out() {
-                break Err(Unresolved::Timeout { request: first.id, waited: started.elapsed() });
-            }
-        };
-        asked.iter().for_each(|call| drop(state.scheduler.withdraw(*call)));
-        result
-    }
-
-    /// Runs a call until it misses no outcome. `run` returns the request that aborted it, if one did.
-    ///
-    /// # Errors
-    /// [`Unresolved`] once the time or the rounds are over, or a request is given up.
-    pub fn resolve<T>(&self, timeout: Duration, mut run: impl FnMut() -> Result<T, Request>) -> Result<T, Unresolved> {
-        let deadline = Instant::now() + timeout;
-        let rounds_max = self.shared.config.call_rounds_max;
-        for _ in 0..=rounds_max {
-            match run() {
-                Ok(done) => return Ok(done),
-                Err(request) => self.wait(&[request], deadline.saturating_duration_since(Instant::now()))?,
-            }
-        }
-        Err(Unresolved::Rounds(rounds_max))
-    }
-
     /// All numbers, now.
     pub fn metrics(&self) -> Metrics {
         let state = self.shared.lock();
@@ -386,55 +214,5 @@ impl PreExecutor {
 impl std::fmt::Debug for PreExecutor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PreExecutor").field("config", &self.shared.config).finish_non_exhaustive()
-    }
-}
-
-/// A builder is at work.
-pub struct Building {
-    shared: Arc<Shared>,
-}
-
-impl Drop for Building {
-    fn drop(&mut self) {
-        self.shared.lock().building -= 1;
-        self.shared.scout.notify_one();
-    }
-}
-
-impl std::fmt::Debug for Building {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Building")
-    }
-}
-
-/// Counts hits and misses of real builds, and has what is missing asked first.
-struct BuilderOutcomes {
-    shared: Arc<Shared>,
-}
-
-impl Outcomes for BuilderOutcomes {
-    fn get(&self, id: RequestId) -> Option<Outcome> {
-        let found = self.shared.store.get(id);
-        if found.is_some() {
-            Counters::add(&self.shared.counters.build_hits, 1);
-        }
-        found
-    }
-
-    fn id(&self, model: ModelId, input: &[u8]) -> RequestId {
-        self.shared.store.id(model, input)
-    }
-
-    fn missing(&self, request: &Request) {
-        Counters::add(&self.shared.counters.build_misses, 1);
-        self.shared.store.missing(request);
-        let mut state = self.shared.lock();
-        if !state.scheduler.ask_first(request.id) {
-            let demand = unpaid(request.id, self.shared.now_us());
-            let _ = self.shared.ask(&mut state, request.clone(), demand);
-            state.scheduler.ask_first(request.id);
-        }
-        drop(state);
-        self.shared.work.notify_one();
     }
 }

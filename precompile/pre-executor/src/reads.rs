@@ -1,10 +1,11 @@
 //! What a simulation read, and what a block wrote: a new head re-runs only what it touched.
 
 use alloy_primitives::{Address, B256, U256, map::AddressMap};
-use foreblock_precompile::MODEL_REGISTRY_ADDRESS;
+use foreblock_precompile::{MODEL_REGISTRY_ADDRESS, price};
 use revm::{
     Database,
     bytecode::Bytecode,
+    database::BundleState,
     state::{Account, AccountInfo},
 };
 use std::collections::HashSet;
@@ -80,6 +81,25 @@ impl WriteSet {
         }
     }
 
+    /// What a block changed: values that ended as they began are not in it.
+    pub fn of_bundle(bundle: &BundleState) -> Self {
+        let mut writes = Self::default();
+        for (address, account) in &bundle.state {
+            let moved = account.storage.iter().filter(|(_, slot)| slot.is_changed());
+            writes.slots.extend(moved.map(|(slot, _)| (*address, *slot)));
+            let (before, after) = (account.original_info.clone().unwrap_or_default(), account.info.clone());
+            let after = after.unwrap_or_default();
+            let created = !before.is_empty_code_hash() && before.nonce != after.nonce;
+            if before.code_hash != after.code_hash || created || account.was_destroyed() {
+                writes.codes.insert(*address);
+            }
+            if before.balance != after.balance {
+                writes.balances.insert(*address);
+            }
+        }
+        writes
+    }
+
     /// Nothing changed.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty() && self.codes.is_empty() && self.balances.is_empty()
@@ -119,7 +139,8 @@ impl<DB: Database> Database for Recording<'_, DB> {
 
     fn storage(&mut self, address: Address, index: U256) -> Result<U256, Self::Error> {
         // The precompile's own reads. A contract's come from its SLOADs: what an SSTORE looks at on its way is no input.
-        if address == MODEL_REGISTRY_ADDRESS {
+        // The price moves what a request costs, not what is asked: nothing is simulated again for it.
+        if address == MODEL_REGISTRY_ADDRESS && index != price::EXCESS_SLOT {
             self.reads.slots.insert((address, index));
             self.reads.bound();
         }

@@ -2,8 +2,8 @@
 //! before them. It yields to the builder.
 
 use crate::{
+    config::{Event, Head},
     pending_state::PendingState,
-    pre_executor::{Event, Head},
     schedule::TransactionId,
     scout::{Found, Scout, Simulation},
     shared::{Shared, State, demand, inference_gas},

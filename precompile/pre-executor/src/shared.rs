@@ -2,8 +2,8 @@
 
 use crate::{
     compute::Compute,
+    config::{Config, Event, Head},
     counters::Counters,
-    pre_executor::{Config, Event, Head},
     schedule::{Demand, Finished, Micros, Refused, Scheduler, TransactionId},
     store::Store,
     watchlist::{Deferral, Phase, Watched, Watchlist, tip_per_gas},
@@ -18,8 +18,34 @@ use std::{
 };
 use tokio::sync::broadcast;
 
-/// Reasons kept of requests that were given up.
+/// Reasons kept of requests and of transactions that were given up.
 const REASONS_MAX: usize = 1_024;
+
+/// The last things that were said of something, so many and no more.
+pub(crate) struct Bounded<K, V> {
+    known: HashMap<K, V>,
+    order: VecDeque<K>,
+    max: usize,
+}
+
+impl<K: Copy + Eq + std::hash::Hash, V: Clone> Bounded<K, V> {
+    fn new(max: usize) -> Self {
+        Self { known: HashMap::new(), order: VecDeque::new(), max }
+    }
+
+    pub(crate) fn insert(&mut self, key: K, value: V) {
+        if self.known.insert(key, value).is_none() {
+            self.order.push_back(key);
+        }
+        while self.order.len() > self.max {
+            self.order.pop_front().map(|first| self.known.remove(&first));
+        }
+    }
+
+    pub(crate) fn get(&self, key: &K) -> Option<V> {
+        self.known.get(key).cloned()
+    }
+}
 
 pub(crate) struct State {
     pub(crate) scheduler: Scheduler,
@@ -32,8 +58,11 @@ pub(crate) struct State {
     pub(crate) stopped: bool,
     /// Numbers the waits of calls, so that each is its own transaction to the scheduler.
     pub(crate) calls: u64,
-    reasons: HashMap<RequestId, String>,
-    reasons_order: VecDeque<RequestId>,
+    /// Requests of the block that is being prepared that were answered in time.
+    pub(crate) promised: u64,
+    /// Transactions that were given up, and why; the last ones.
+    pub(crate) farewells: Bounded<TransactionId, String>,
+    reasons: Bounded<RequestId, String>,
 }
 
 impl State {
@@ -46,23 +75,19 @@ impl State {
             building: 0,
             stopped: false,
             calls: 0,
-            reasons: HashMap::new(),
-            reasons_order: VecDeque::new(),
+            promised: 0,
+            farewells: Bounded::new(REASONS_MAX),
+            reasons: Bounded::new(REASONS_MAX),
         }
     }
 
     /// Keeps why a request has no outcome.
     pub(crate) fn note_reason(&mut self, id: RequestId, reason: String) {
-        if self.reasons.insert(id, reason).is_none() {
-            self.reasons_order.push_back(id);
-        }
-        while self.reasons_order.len() > REASONS_MAX {
-            self.reasons_order.pop_front().map(|first| self.reasons.remove(&first));
-        }
+        self.reasons.insert(id, reason);
     }
 
     pub(crate) fn reason(&self, id: RequestId) -> String {
-        self.reasons.get(&id).cloned().unwrap_or_else(|| "no worker answered".to_owned())
+        self.reasons.get(&id).unwrap_or_else(|| "no worker answered".to_owned())
     }
 
     pub(crate) fn base_fee(&self) -> u64 {
@@ -160,6 +185,7 @@ impl Shared {
 
     /// Work ended: who waited goes on, and who waited for what was given up is deferred.
     pub(crate) fn finished(&self, state: &mut State, finished: &Finished) {
+        state.promised += finished.done.len() as u64;
         for (request, waiters) in &finished.done {
             self.say(Event::Outcome { request: *request });
             waiters.iter().for_each(|hash| state.watchlist.outcome_ready(*hash));

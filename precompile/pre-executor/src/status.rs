@@ -48,6 +48,8 @@ pub struct TransactionStatus {
     pub volatile: bool,
     /// Simulations for this block.
     pub simulations: u32,
+    /// Builds that missed an outcome although the simulation had found all.
+    pub misses: u32,
     /// How long it is watched.
     pub age: Duration,
 }
@@ -68,6 +70,7 @@ impl TransactionStatus {
         let calls: Vec<CallStatus> = watched.calls.iter().map(call).collect();
         let slot = scheduler.slot();
         let block = match &watched.phase {
+            _ if watched.held_until > slot.block => Some(watched.held_until),
             Phase::Ready => Some(slot.block),
             Phase::Waiting => watched.missing.as_ref().and_then(|r| scheduler.place(r.id)).map(|place| place.block),
             Phase::Deferred(_) => Some(slot.block + 1),
@@ -81,6 +84,7 @@ impl TransactionStatus {
             block,
             volatile: watched.volatile,
             simulations: watched.simulations,
+            misses: watched.misses,
             age: Duration::from_micros(now_us.saturating_sub(watched.since_us)),
         }
     }

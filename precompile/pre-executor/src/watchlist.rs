@@ -1,151 +1,24 @@
 //! Which pending transaction is simulated next, and what is known of each. Pure: no thread, clock or EVM.
 
 mod readers;
+mod watched;
+
+pub use watched::{Deferral, MISSES_MAX, PendingTransaction, Phase, Place, WatchCounts, WatchLimits, Watched};
 
 use crate::{
     reads::{ReadSet, WriteSet},
-    schedule::{Micros, Refused, TransactionId},
+    schedule::{Micros, TransactionId},
     scout::{Found, Simulation},
     watchlist::readers::Readers,
 };
 use alloy_primitives::Address;
-use foreblock_precompile::{ModelId, Request, RequestId};
+use foreblock_precompile::Request;
 use revm::{context::TxEnv, context_interface::Transaction, state::EvmState};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
-
-/// A transaction of the pool that can be executed, at once or after others of its sender.
-#[derive(Clone, Debug)]
-pub struct PendingTransaction {
-    /// Its hash.
-    pub hash: TransactionId,
-    /// What the EVM runs.
-    pub env: TxEnv,
-    /// The transaction with the same sender and nonce that it replaces: its age is kept.
-    pub replaces: Option<TransactionId>,
-}
-
-/// Why a transaction is not ready although its simulation is over. It stays in the pool.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Deferral {
-    /// The scheduler does not take its request now.
-    #[error("{0}")]
-    Refused(Refused),
-    /// Better paying work pushed its request out of a full queue.
-    #[error("better paying work filled the queue: raise the tip or wait")]
-    PushedOut,
-    /// Its inputs moved too often within one block.
-    #[error("simulated {0} times for this block already: tried again for the next")]
-    Simulations(u32),
-    /// It makes more inferences one after the other than a block allows.
-    #[error("{0} inferences that depend on one another are done for this block: goes on with the next")]
-    Rounds(u32),
-    /// Too many transactions read a slot that keeps changing.
-    #[error("too many transactions depend on one changing storage slot: tried again with the next block")]
-    HotSlot,
-    /// No worker could compute its request.
-    #[error("request {request} cannot be computed: {reason}")]
-    Unavailable {
-        /// The request.
-        request: RequestId,
-        /// What the workers said.
-        reason: String,
-    },
-}
-
-/// Where a transaction stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// It is or will be simulated.
-    Scouting,
-    /// It waits for an outcome.
-    Waiting,
-    /// All its outcomes are there, or it needs none.
-    Ready,
-    /// Not for this block, for the reason given.
-    Deferred(Deferral),
-    /// It cannot be executed on this state.
-    Invalid(String),
-}
-
-/// Bounds of the watchlist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WatchLimits {
-    /// Transactions watched. At the bound the one with the lowest tip leaves.
-    pub transactions_max: usize,
-    /// Simulations of a transaction for one block, continuations with a new outcome not counted.
-    pub simulations_max: u32,
-    /// Continuations of a transaction for one block.
-    pub rounds_max: u32,
-    /// Transactions that one slot's change simulates anew, for one block.
-    pub hot_slot_max: u32,
-    /// Blocks after which a transaction that never became ready is given up.
-    pub blocks_max: u64,
-}
-
-impl Default for WatchLimits {
-    fn default() -> Self {
-        Self { transactions_max: 16_384, simulations_max: 3, rounds_max: 64, hot_slot_max: 64, blocks_max: 64 }
-    }
-}
-
-/// What is known of a transaction.
-#[derive(Clone, Debug)]
-pub struct Watched {
-    /// What the EVM runs.
-    pub env: TxEnv,
-    /// When it came, or the first of those that it replaces.
-    pub since_us: Micros,
-    /// The block that was being prepared then.
-    pub since_block: u64,
-    /// Where it stands.
-    pub phase: Phase,
-    /// The outcomes it used, and the missing one if it waits.
-    pub calls: Vec<(RequestId, ModelId)>,
-    /// The request that it waits for.
-    pub missing: Option<Request>,
-    /// What it changes, once it ran to its end.
-    pub changes: Option<Arc<EvmState>>,
-    /// It reads the block itself: each new one simulates it again.
-    pub volatile: bool,
-    /// Simulations for this block.
-    pub simulations: u32,
-    /// Its place in the builder's order.
-    pub place: Place,
-    /// The next run goes on with a new outcome: it is no new simulation.
-    goes_on: bool,
-    rounds: u32,
-    reads: ReadSet,
-    moved: u32,
-    stayed: u32,
-}
-
-impl Watched {
-    /// Chance that the next simulation asks the same, from what was seen before.
-    pub fn unchanged_ppm(&self) -> u32 {
-        const PRIOR: u32 = 4;
-        let seen = PRIOR + self.stayed;
-        let ppm = (u64::from(seen) * 1_000_000 / u64::from(seen + self.moved)) as u32;
-        if self.volatile { ppm / 2 } else { ppm }
-    }
-}
-
-/// The builder's order: highest tip first, then first come; no transaction before an earlier one of its sender.
-pub type Place = (Reverse<u128>, u64, TransactionId);
-
-/// Counts of simulations, continuations and re-runs that were saved.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WatchCounts {
-    /// Simulations begun: new transactions, and those whose reads were written.
-    pub simulations: u64,
-    /// Continuations with a new outcome.
-    pub rounds: u64,
-    /// Transactions that a new head left alone.
-    pub kept: u64,
-}
 
 /// All pending transactions.
 #[derive(Debug)]
@@ -226,6 +99,9 @@ impl Watchlist {
             changes: None,
             volatile: false,
             simulations: 0,
+            misses: 0,
+            held_until: 0,
+            missed_in: None,
             goes_on: false,
             rounds: 0,
             reads: ReadSet::default(),
@@ -264,9 +140,8 @@ impl Watchlist {
     pub fn new_head(&mut self, block: u64, writes: Option<&WriteSet>) -> Vec<TransactionId> {
         self.hot.clear();
         let old = |(hash, watched): (&TransactionId, &Watched)| {
-            let over =
-                block.saturating_sub(watched.since_block) > self.limits.blocks_max && watched.phase != Phase::Ready;
-            over.then_some(*hash)
+            let over = block.saturating_sub(watched.since_block) > self.limits.blocks_max;
+            (over && watched.is_stuck()).then_some(*hash)
         };
         let mut expired: Vec<_> = self.watched.iter().filter_map(old).collect();
         expired.sort_unstable();
@@ -287,6 +162,27 @@ impl Watchlist {
             }
         }
         expired
+    }
+
+    /// The transactions that waited too long where no blocks come.
+    pub fn too_old(&self, now_us: Micros) -> Vec<TransactionId> {
+        let old = |watched: &Watched| now_us.saturating_sub(watched.since_us) > self.limits.age_max_us;
+        let stuck = self.watched.iter().filter(|(_, watched)| old(watched) && watched.is_stuck());
+        stuck.map(|(hash, _)| *hash).collect()
+    }
+
+    /// The builder of `block` ran a transaction and missed an outcome that no simulation had asked for: it waits for that one
+    /// now. True while it may be asked before others; nothing if the transaction is not watched.
+    pub fn missed(&mut self, hash: TransactionId, request: &Request, block: u64) -> Option<bool> {
+        let watched = self.watched.get_mut(&hash)?;
+        if watched.missing.as_ref().is_none_or(|missing| missing.id != request.id) {
+            watched.moved += 1;
+            watched.missing = Some(request.clone());
+        }
+        watched.note_miss(block);
+        watched.phase = Phase::Waiting;
+        self.todo.remove(&watched.place);
+        Some(watched.misses < MISSES_MAX)
     }
 
     /// A transaction now changes other things, or the same to other values: who comes later and read them runs again.

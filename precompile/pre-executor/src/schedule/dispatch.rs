@@ -26,9 +26,9 @@ impl Scheduler {
         self.work.values().filter(|work| work.state == State::Queued).map(|work| work.not_before_us.max(now_us)).min()
     }
 
-    /// A block that does not come moves its seal by a slot.
+    /// A block that does not come moves its seal by a slot; one that is a little late is still awaited.
     fn roll_slot(&mut self, now_us: Micros) {
-        if now_us >= self.slot.seal_us {
+        if now_us >= self.slot.seal_us + self.slot.length_us / 16 {
             let slots = (now_us - self.slot.seal_us) / self.slot.length_us.max(1) + 1;
             self.slot.seal_us += slots * self.slot.length_us.max(1);
             self.used_us.clear();

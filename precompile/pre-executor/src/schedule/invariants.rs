@@ -2,6 +2,7 @@
 
 use super::*;
 use alloy_primitives::{B256, Bytes, U256};
+use foreblock_precompile::Request;
 use proptest::prelude::*;
 
 const SLOT_US: Micros = 1_000_000;

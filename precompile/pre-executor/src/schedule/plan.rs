@@ -184,8 +184,8 @@ pub fn plan(
 fn ranked(candidate: &Candidate, cost_us: Micros, slot: &Slot, now_us: Micros) -> Planned {
     let age_blocks = now_us.saturating_sub(candidate.since_us) as f64 / slot.length_us.max(1) as f64;
     let turn = match candidate {
-        Candidate { asked_first: true, .. } => Turn::AskedFirst,
         Candidate { within_quota: false, .. } => Turn::Spare,
+        Candidate { asked_first: true, .. } => Turn::AskedFirst,
         _ => Turn::Later,
     };
     Planned {

@@ -212,6 +212,16 @@ impl Payers {
         Ok(())
     }
 
+    /// Something is computed for this payer at once.
+    ///
+    /// # Errors
+    /// [`Refused::PayerSpent`] where the payer's funds do not cover it.
+    pub fn charge(&mut self, payer: Address, gas: u64) -> Result<(), Refused> {
+        self.promise(payer, gas)?;
+        self.spend(payer, gas);
+        Ok(())
+    }
+
     /// The request is not computed for this payer.
     pub fn release(&mut self, payer: Address, gas: u64) {
         self.change(payer, |account| account.promised = account.promised.saturating_sub(gas));

@@ -2,6 +2,7 @@
 
 use super::*;
 use alloy_primitives::{B256, Bytes};
+use foreblock_precompile::Request;
 
 const MS: Micros = 1_000;
 const SLOT_US: Micros = 1_000 * MS;

@@ -141,6 +141,8 @@ pub struct AddOne {
     /// Runs that crash first.
     pub crashes: Mutex<u32>,
     pub unavailable: bool,
+    /// The builder may run it, and it is predicted to take this long.
+    pub at_once_us: Option<u64>,
 }
 
 impl Compute for AddOne {
@@ -166,7 +168,12 @@ impl Compute for AddOne {
     }
 
     fn prior(&self, _: ModelId) -> Option<Prior> {
-        Some(Prior { single_us: (self.takes.as_micros() as u64).max(100), rows_max: 1 })
+        let single_us = self.at_once_us.unwrap_or_else(|| (self.takes.as_micros() as u64).max(100));
+        Some(Prior { single_us, rows_max: 1 })
+    }
+
+    fn at_once(&self, _: ModelId) -> bool {
+        self.at_once_us.is_some()
     }
 }
 

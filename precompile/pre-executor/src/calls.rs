@@ -1,0 +1,87 @@
+//! `eth_call`, estimates and traces of pending work: they wait until they are whole.
+
+use crate::{pre_executor::PreExecutor, schedule::Refused, shared::unpaid};
+use alloy_primitives::keccak256;
+use foreblock_precompile::{Outcomes, Request, RequestId};
+use std::time::{Duration, Instant};
+
+/// Why a call has no outcomes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unresolved {
+    /// The time is over.
+    #[error("request {request} has no outcome after {} ms: ask again later", waited.as_millis())]
+    Timeout {
+        /// The first that is missing.
+        request: RequestId,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// No worker could compute it.
+    #[error("request {request} cannot be computed: {reason}")]
+    Unavailable {
+        /// The request.
+        request: RequestId,
+        /// What the workers said.
+        reason: String,
+    },
+    /// The call makes too many inferences one after the other.
+    #[error("more than {0} inferences depend on one another: split the call")]
+    Rounds(u32),
+}
+
+impl PreExecutor {
+    /// Waits until there is an outcome for each request, asking for those that are missing.
+    ///
+    /// # Errors
+    /// [`Unresolved`] once the time is over or a request is given up.
+    pub fn wait(&self, requests: &[Request], timeout: Duration) -> Result<(), Unresolved> {
+        let started = Instant::now();
+        let missing = |request: &&Request| self.shared.store.get(request.id).is_none();
+        let missing: Vec<&Request> = requests.iter().filter(missing).collect();
+        missing.iter().for_each(|request| self.shared.describe(request.model));
+        let mut state = self.shared.lock();
+        let mut asked = Vec::new();
+        for request in &missing {
+            state.calls += 1;
+            let call = keccak256([request.id.as_slice(), &state.calls.to_be_bytes()].concat());
+            let unavailable =
+                |refused: Refused| Unresolved::Unavailable { request: request.id, reason: refused.to_string() };
+            let demand = unpaid(call, self.shared.now_us());
+            let taken = self.shared.ask(&mut state, (*request).clone(), demand).map_err(unavailable);
+            asked.push(call);
+            if let Err(error) = taken {
+                asked.iter().for_each(|call| drop(state.scheduler.withdraw(*call)));
+                return Err(error);
+            }
+        }
+        let result = loop {
+            let Some(first) = missing.iter().find(|request| self.shared.store.get(request.id).is_none()) else {
+                break Ok(());
+            };
+            if state.stopped || state.scheduler.place(first.id).is_none() {
+                break Err(Unresolved::Unavailable { request: first.id, reason: state.reason(first.id) });
+            }
+            if self.shared.news.wait_until(&mut state, started + timeout).timed_out() {
+                break Err(Unresolved::Timeout { request: first.id, waited: started.elapsed() });
+            }
+        };
+        asked.iter().for_each(|call| drop(state.scheduler.withdraw(*call)));
+        result
+    }
+
+    /// Runs a call until it misses no outcome. `run` returns the request that aborted it, if one did.
+    ///
+    /// # Errors
+    /// [`Unresolved`] once the time or the rounds are over, or a request is given up.
+    pub fn resolve<T>(&self, timeout: Duration, mut run: impl FnMut() -> Result<T, Request>) -> Result<T, Unresolved> {
+        let deadline = Instant::now() + timeout;
+        let rounds_max = self.shared.config.call_rounds_max;
+        for _ in 0..=rounds_max {
+            match run() {
+                Ok(done) => return Ok(done),
+                Err(request) => self.wait(&[request], deadline.saturating_duration_since(Instant::now()))?,
+            }
+        }
+        Err(Unresolved::Rounds(rounds_max))
+    }
+}
