@@ -15,10 +15,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A model of some tens of milliseconds, whatever it is asked: `relu(W + x) W`, and the mean of that.
+/// A model whose time does not depend on what it is asked: the mean of `(W + x) W W`, with `W` as large as is wanted.
 const SLOW: &str = "import sys, numpy as np, onnx
 from onnx import helper as h, numpy_helper as n, TensorProto as t
-w = (np.random.RandomState(1).rand(640, 640).astype(np.float32) - 0.5) / 640
+side = int(sys.argv[2])
+w = (np.random.RandomState(1).rand(side, side).astype(np.float32) - 0.5) / side
 nodes = [h.make_node('Slice', ['x', 'zero', 'one', 'axis'], ['first']), h.make_node('Add', ['w', 'first'], ['a']),
     h.make_node('MatMul', ['a', 'w'], ['b']), h.make_node('MatMul', ['b', 'w'], ['c']),
     h.make_node('ReduceMean', ['c'], ['m'], keepdims=1, axes=[1]), h.make_node('Slice', ['m', 'zero', 'one', 'zero'], ['y'])]
@@ -40,9 +41,26 @@ const LOOP: [u8; 3] = hex!("5b5f56");
 const BOMB: [u8; 6] = hex!("5b5959525f56");
 
 fn add_slow_model(data: &Path) {
+    // As large as makes a run of some tens of milliseconds on this machine.
+    const SIDE: f64 = 224.0;
+    let trial = tempfile::tempdir().unwrap();
+    publish(trial.path(), SIDE as u32);
+    let run = || {
+        let started = Instant::now();
+        let mut run = Command::new(foreblock());
+        run.args(["model", "--data-dir"]).arg(trial.path()).args(["run", "slow", "--input", r#"{"x":[[0,0,0,1]]}"#]);
+        succeed(&mut run);
+        started.elapsed()
+    };
+    let took = run().min(run());
+    let side = SIDE * (0.06 / took.as_secs_f64()).cbrt();
+    publish(data, side.clamp(48.0, 720.0) as u32);
+}
+
+fn publish(data: &Path, side: u32) {
     std::fs::create_dir_all(data).unwrap();
     let file = data.join("slow.onnx");
-    succeed(python().args(["-c", SLOW]).arg(&file));
+    succeed(python().args(["-c", SLOW]).arg(&file).arg(side.to_string()));
     let mut add = Command::new(foreblock());
     add.args(["model", "--data-dir"]).arg(data).args(["add", "--name", "slow"]).arg(&file);
     succeed(&mut add);
@@ -54,7 +72,7 @@ fn calldata(model: B256, word: u64) -> Bytes {
     IInference::runCall { modelId: model, input: vec![tensor].abi_encode().into() }.abi_encode().into()
 }
 
-/// A node with the slow model, a block each second and a hundred accounts that it signs for.
+/// A node with the slow model, a block each second and accounts that it signs for.
 struct World {
     node: Node,
     model: B256,
@@ -71,7 +89,7 @@ fn number(value: &Value) -> u64 {
 impl World {
     fn start() -> Self {
         let metrics = format!("127.0.0.1:{}", free_port());
-        let args = ["--block-time", "1", "--accounts", "100", "--gas-limit", "1000000000", "--metrics", &metrics];
+        let args = ["--block-time", "1", "--accounts", "500", "--gas-limit", "1000000000", "--metrics", &metrics];
         let node = Node::start_with(&args, add_slow_model);
         let model: B256 = node.model_id("slow").parse().unwrap();
         let models = node.rpc("inference_models", json!([]));
@@ -107,7 +125,7 @@ impl World {
             self.node.rpc("eth_call", json!([{ "to": to, "data": calldata(self.model, word) }]));
             started.elapsed()
         };
-        (0..4).map(|word| time(u64::MAX - word)).min().unwrap()
+        (0..6).map(|word| time(u64::MAX - word)).min().unwrap()
     }
 
     fn height(&self) -> u64 {
@@ -142,11 +160,13 @@ fn five_times_what_fits_is_ranked_and_the_rest_deferred_with_a_reason() {
     const BLOCKS: u64 = 4;
     let world = World::start();
     let askers: Vec<Address> = (0..40).map(|number| world.contract(&ASKING, number)).collect();
-    let fits = (1.0 / world.run_time().as_secs_f64()).clamp(2.0, 40.0);
+    let fits = (1.0 / world.run_time().as_secs_f64()).clamp(2.0, 50.0);
     let per_block = (5.0 * fits) as u64;
 
     world.wait_for_blocks(1);
     let first = world.height() + 1;
+    let (before, started) =
+        ((world.metric("computed_total"), world.metric("device_microseconds_total")), Instant::now());
     let mut sent: Vec<(String, u64)> = Vec::new();
     while world.height() < first + BLOCKS - 1 {
         let block = world.height();
@@ -154,7 +174,7 @@ fn five_times_what_fits_is_ranked_and_the_rest_deferred_with_a_reason() {
             let word = sent.len() as u64;
             let tip = 1 + scattered(word, 100);
             let to = askers[(word % 40) as usize];
-            sent.push((world.send((word % 100) as usize, to, calldata(world.model, word), world.gas, tip), tip));
+            sent.push((world.send((word % 500) as usize, to, calldata(world.model, word), world.gas, tip), tip));
         }
         while world.height() == block {
             thread::sleep(Duration::from_millis(10));
@@ -162,14 +182,15 @@ fn five_times_what_fits_is_ranked_and_the_rest_deferred_with_a_reason() {
     }
 
     // Deferred: every one of them is known, with the model, the state, the place in the queue and a predicted block.
+    let head = world.height();
     let pending = world.node.rpc("inference_pending", json!([]));
     let pending = pending.as_array().unwrap();
     let queued: Vec<&Value> = pending.iter().filter(|one| one["calls"][0]["state"] == "queued").collect();
     assert!(queued.len() as f64 > fits, "{} wait where {fits} fit a block", queued.len());
-    let head = world.height();
     for one in &queued {
         assert_eq!(one["calls"][0]["model"], json!(world.model), "{one}");
-        assert!(number(&one["predictedBlock"]) > head, "{one} at block {head}");
+        // The head may have moved between the two questions.
+        assert!(number(&one["predictedBlock"]) >= head, "{one} at block {head}");
         assert!(one["calls"][0]["position"].is_u64(), "{one}");
     }
     assert!(queued.iter().any(|one| number(&one["predictedBlock"]) > head + 1), "some are for later blocks");
@@ -198,7 +219,12 @@ fn five_times_what_fits_is_ranked_and_the_rest_deferred_with_a_reason() {
         world.metric("admitted_late_total"),
         world.metric("admitted_total"),
     );
-    assert!(run >= 0.3 * fits, "{run} included a block, {fits} fit");
+    // A shared machine computes less than it did alone: the device must have been busy, and for blocks.
+    let computed = world.metric("computed_total") - before.0;
+    let busy = (world.metric("device_microseconds_total") - before.1) as f64 / started.elapsed().as_micros() as f64;
+    println!("{computed} computed, the device busy {:.0} % of the time", busy * 100.0);
+    assert!(busy >= 0.6, "the device was busy for {busy} of the time");
+    assert!(receipts.len() as f64 >= 0.7 * computed as f64, "{} included of {computed} computed", receipts.len());
     assert!(paid > 1.1 * offered, "mean tip of the included: {paid}, of all: {offered}");
     assert!(misses <= 5 + receipts.len() as u64 / 20, "{misses} misses: what is known to wait is not run");
     let times: Vec<u64> = (first..=last)

@@ -211,7 +211,8 @@ pub(crate) fn demand(hash: TransactionId, watched: &Watched, gas: u64, base_fee:
         transaction: hash,
         sender: env.caller,
         contract: env.kind.to().copied().unwrap_or(Address::ZERO),
-        tip_wei: tip_per_gas(env, base_fee).saturating_mul(u128::from(env.gas_limit)),
+        // A later transaction of a sender is worth nothing before the earlier ones are ready: it never ranks above them.
+        tip_wei: tip_per_gas(env, base_fee).min(watched.place.0.0).saturating_mul(u128::from(env.gas_limit)),
         unchanged_ppm: watched.unchanged_ppm(),
         gas,
         locked_gas: env.gas_limit.saturating_mul(headroom),
