@@ -6,11 +6,22 @@ use crate::{
 };
 use serde_json::Value;
 
-/// Creates a contract with `forge create` and returns its address.
-pub fn create(node: &Node, project: &str, contract: &str, constructor_args: &[&str]) -> String {
+/// Creates a contract with `forge create` and returns its address; compiled through the IR, for what is too deep for the
+/// legacy code generator.
+pub fn create_through_ir(node: &Node, project: &str, contract: &str, constructor_args: &[&str]) -> String {
     let mut command = forge();
     command.current_dir(workspace().join(project));
-    command.args(["create", contract, "--rpc-url", &node.url(), "--private-key", ALICE_KEY, "--broadcast", "--json"]);
+    command.args([
+        "create",
+        contract,
+        "--via-ir",
+        "--rpc-url",
+        &node.url(),
+        "--private-key",
+        ALICE_KEY,
+        "--broadcast",
+        "--json",
+    ]);
     if !constructor_args.is_empty() {
         command.arg("--constructor-args").args(constructor_args);
     }

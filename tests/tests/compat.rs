@@ -1,7 +1,7 @@
 //! `--compat`: contracts that were written for other systems, deployed as they are, get this node's models.
 
 use foreblock_tests::{
-    contract::{call, create, send},
+    contract::{call, create_through_ir, send},
     node::Node,
     tools::{cast, succeed},
 };
@@ -36,12 +36,12 @@ fn contracts_for_opengradient_and_ritual_run_unmodified() {
     let expected = expected(&node);
     assert!(expected > 10i128.pow(15), "a volatility: {expected}");
 
-    let user = create(&node, "tests/contracts", "src/compat/OpenGradientUser.sol:OpenGradientUser", &[]);
+    let user = create_through_ir(&node, "tests/contracts", "src/compat/OpenGradientUser.sol:OpenGradientUser", &[]);
     let receipt = send(&node, &user, "runModel(string,int128[])", &["volatility", RETURNS]);
     assert_eq!(receipt["status"], "0x1");
     assert_eq!(call(&node, &user, "result()(int128,int128)", &[]), expected.to_string(), "18 decimals");
 
-    let user = create(&node, "tests/contracts", "src/compat/RitualUser.sol:RitualUser", &[]);
+    let user = create_through_ir(&node, "tests/contracts", "src/compat/RitualUser.sol:RitualUser", &[]);
     let name = "0x766f6c6174696c697479";
     let receipt = send(&node, &user, "predict(bytes,int32[],uint8)", &[name, RETURNS, "4"]);
     assert_eq!(receipt["status"], "0x1");
