@@ -197,7 +197,7 @@ fn bodies_that_are_no_requests_get_an_error_and_the_node_runs_on() {
     );
     for (name, body, status, words) in [
         ("truncated", r#"{"jsonrpc":"2.0","id":1,"#.to_owned(), 200, "-32700"),
-        ("no JSON", "nonsense".to_owned(), 200, "-32700"),
+        ("no JSON", "nonsense".to_owned(), 400, "-32700"),
         (
             "oversized",
             format!(r#"{{"jsonrpc":"2.0","id":1,"method":"web3_sha3","params":["0x{}"]}}"#, "0".repeat(200_000)),

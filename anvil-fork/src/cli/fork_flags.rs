@@ -69,7 +69,7 @@ impl ForkFlags {
             at_url = at_url.or(block);
             urls.push(url);
         }
-        let local = urls.iter().all(|url| crate::fork::is_local(url));
+        let local = urls.iter().all(crate::fork::is_local);
         let mut options = ForkOptions::new(urls, self.point(at_url)?);
         options.chain_id = self.fork_chain_id;
         for text in &self.fork_header {

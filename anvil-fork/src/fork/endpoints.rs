@@ -138,7 +138,7 @@ impl Endpoints {
             }
             Err(TransportErrorKind::custom(EndpointError::OtherChain(endpoint.name.clone(), wanted, got)))
         };
-        endpoint.proven.get_or_try_init(prove).await.map(|()| ())
+        endpoint.proven.get_or_try_init(prove).await.copied()
     }
 }
 
