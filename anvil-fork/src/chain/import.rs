@@ -1,7 +1,7 @@
 //! Blocks from a file: each is built again from its header's inputs and its transactions, and everything that follows from
 //! these must be what the header says.
 
-use super::{BlockPlan, Built, Candidate, Certificates, Ledger, Skip, Spec, Transaction, build};
+use super::{BlockPlan, Built, Candidate, Certificates, Ledger, NoAdvice, Skip, Spec, Transaction, build};
 use alloy_consensus::{Header, TxEnvelope, proofs::calculate_withdrawals_root, transaction::SignerRecoverable};
 use alloy_evm::{EvmEnv, block::BlockExecutionError};
 use alloy_primitives::{B256, Bytes, U256};
@@ -94,8 +94,8 @@ pub fn import(
         transactions_max: usize::MAX,
     };
     let withdrawals_root = plan.withdrawals.as_ref().map(|withdrawals| calculate_withdrawals_root(withdrawals));
-    let Built { mut block, skipped } =
-        build(ledger, spec, factory, &plan, candidates).map_err(|error| ImportError::Execution(number, error))?;
+    let Built { mut block, skipped, .. } = build(ledger, spec, factory, &plan, candidates, &NoAdvice)
+        .map_err(|error| ImportError::Execution(number, error))?;
     if let Some((hash, skip)) = skipped.into_iter().next() {
         return Err(ImportError::Transaction(number, hash, why(skip)));
     }
@@ -119,6 +119,7 @@ fn why(skip: Skip) -> String {
         Skip::Missing(request) => format!("it asks a model, and the answer {} is not in the file", request.id),
         Skip::Full => "the block's gas is used up".to_owned(),
         Skip::Blocked => "one before it is invalid".to_owned(),
+        Skip::Held(hold) => hold.to_string(),
         Skip::Invalid(reason) => reason,
     }
 }

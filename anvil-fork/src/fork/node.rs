@@ -88,6 +88,7 @@ fn why(skip: Skip) -> String {
         Skip::Missing(request) => format!("it asks a model, and the answer {} is not there", request.id),
         Skip::Full => "the block is full".to_owned(),
         Skip::Blocked => "one before it was left out".to_owned(),
+        Skip::Held(hold) => hold.to_string(),
         Skip::Invalid(reason) => reason,
     }
 }
