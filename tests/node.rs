@@ -99,8 +99,7 @@ impl Node {
 
     /// What is served under a URL as text.
     pub fn get(&self, url: &str) -> String {
-        let mut response = self.agent.get(url).call().unwrap_or_else(|error| panic!("{url}: {error}"));
-        response.body_mut().read_to_string().unwrap_or_else(|error| panic!("{url}: {error}"))
+        self.rpc.get(url)
     }
 
     /// One JSON-RPC call.

@@ -56,6 +56,12 @@ impl Rpc {
         }
     }
 
+    /// What is served under a URL, here or elsewhere, as text.
+    pub fn get(&self, url: &str) -> String {
+        let mut response = self.agent.get(url).call().unwrap_or_else(|error| panic!("{url}: {error}"));
+        response.body_mut().read_to_string().unwrap_or_else(|error| panic!("{url}: {error}"))
+    }
+
     /// One call that must succeed.
     pub fn call(&self, method: &str, params: Value) -> Value {
         self.try_call(method, params).unwrap_or_else(|error| panic!("{method}: {error:?}"))

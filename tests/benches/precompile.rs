@@ -79,7 +79,7 @@ fn per_call(factory: &ForeblockEvmFactory, target: Address, data: &Bytes) -> (f6
 fn scouted(input: &Bytes, output: &Bytes) -> Arc<Store> {
     let (store, request) = (Store::in_memory(StoreLimits::default()), Request::new(MODEL, input.clone()));
     store.missing(&request);
-    store.put(&[(request.id, Outcome::Output(output.clone()))]).expect("memory is never full");
+    store.put(&[(request.id, Outcome::Output(output.clone()).into())]).expect("memory is never full");
     Arc::new(store)
 }
 

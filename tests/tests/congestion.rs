@@ -199,6 +199,8 @@ fn five_times_what_fits_is_ranked_and_the_rest_deferred_with_a_reason() {
 
     // Included: with their outcomes, without a block that waited, the better paying ones first.
     world.wait_for_blocks(2);
+    // Before the receipts, so that what is included meanwhile is not missed by both.
+    let left = world.node.rpc("inference_pending", json!([])).as_array().unwrap().len();
     let receipts: Vec<(Value, u64)> =
         sent.iter().filter_map(|(hash, tip)| Some((world.receipt(hash)?, *tip))).collect();
     assert!(receipts.iter().all(|(receipt, _)| receipt["status"] == "0x1"), "nobody is charged for a missing outcome");
@@ -231,7 +233,6 @@ fn five_times_what_fits_is_ranked_and_the_rest_deferred_with_a_reason() {
         .map(|block| number(&world.node.rpc("eth_getBlockByNumber", json!([U256::from(block), false]))["timestamp"]))
         .collect();
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] <= 3), "blocks come at their time: {times:?}");
-    let left = world.node.rpc("inference_pending", json!([])).as_array().unwrap().len();
     assert!(left + receipts.len() >= sent.len(), "nothing is lost: {left} pending");
 
     let log = world.node.log();

@@ -77,6 +77,7 @@ fn try_one(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloy_consensus::Transaction as _;
     use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope, transaction::Recovered};
     use alloy_primitives::{Bytes, Signature, U256};
     use foreblock_precompile::{Request, RequestId};
@@ -124,7 +125,7 @@ mod tests {
             if sender == comes_after {
                 advice.there.borrow_mut().insert(request(1).id);
             }
-            done.push((sender, alloy_consensus::Transaction::nonce(&*candidate.tx)));
+            done.push((sender, candidate.tx.nonce()));
             Ok(None)
         });
         (done, left.unwrap().len())

@@ -3,7 +3,6 @@
 use super::{AuditFlags, BenchCommand, ForkFlags, ModelCommand, OperatorFlags, Place, TlsFlags, operator::engine_name};
 use crate::{accounts, chain::Compat, pool::Order};
 use clap::{Args, Parser, Subcommand};
-use foreblock_engine::engine::Config as EngineConfig;
 use std::{net::IpAddr, path::PathBuf};
 
 /// An Ethereum devnet whose contracts use machine-learning models in the same transaction.
