@@ -113,7 +113,7 @@ fn false_accepts() -> usize {
             let f = 1 + draw.below(3);
             let n = 3 * f + 1;
             let committee = Committee::new(addresses[..n].iter().copied());
-            let mut said = |who: usize, what: usize| {
+            let said = |who: usize, what: usize| {
                 let statement = SignedStatement { id, outcome: outcomes[what].clone(), signature };
                 Heard::own(addresses[who], statement)
             };

@@ -505,7 +505,7 @@ impl Converter<'_> {
         let entry = |value: &f32| {
             let steps = (f64::from(*value) / target.scale).round_ties_even() + f64::from(target.zero);
             // Where the function has no number, as the logarithm of a negative, it has no entry either.
-            steps.is_nan().then_some(target.zero).unwrap_or(steps.clamp(-128.0, 127.0) as i8)
+            if steps.is_nan() { target.zero } else { steps.clamp(-128.0, 127.0) as i8 }
         };
         Ok(computed.iter().map(entry).collect())
     }
