@@ -191,8 +191,7 @@ fn no_mutation_of_a_list_passes_for_the_list() {
     }
 }
 
-/// The vectors that other implementations read. `BLESS=1` writes them; what they hold was compared with `cast to-rlp` and
-/// `cast keccak`.
+/// The vectors that other implementations read. `BLESS=1` writes them.
 #[test]
 fn the_shared_vectors_are_what_lists_encode_to() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/inference-list.json");
