@@ -137,7 +137,9 @@ fn transaction(
     // Traces do not say when the transaction was; what the upstream mined since the fork is not of this chain.
     let found = upstream.history("eth_getTransactionByHash", json!([hash]))?;
     let found = known(upstream, &found);
-    if found.get() == "null" {
+    // What still waits there is not of this chain either.
+    let fields: Option<Numbers<'_>> = serde_json::from_str(found.get()).ok();
+    if fields.is_none_or(|fields| fields.block_number.is_none()) {
         return Ok(None);
     }
     if method == "eth_getTransactionByHash" {

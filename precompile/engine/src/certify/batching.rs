@@ -34,7 +34,12 @@ pub fn measure_batching(model: &ExactModel, rows: &[Vec<Tensor>], pool: &Pool) -
         for _ in 0..RUNS {
             let inputs = merged.clone();
             let start = Instant::now();
-            outputs = model.run(inputs, pool)?;
+            outputs = match model.run(inputs, pool) {
+                Ok(outputs) => outputs,
+                // It answers one row and refuses two: its first dimension is fixed.
+                Err(_) if count > 1 => return Ok(BatchFacts::default()),
+                Err(failure) => return Err(failure),
+            };
             fastest = fastest.min(start.elapsed().as_secs_f64() * 1e6);
         }
         let expected = alone.iter().cycle().take(count);

@@ -12,8 +12,11 @@ use std::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
+
+/// Least time to hear commitments after those of a quorum.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// What came from one operator, for each input.
 struct FromOne<T> {
@@ -60,7 +63,8 @@ impl<'a> Round<'a> {
     fn exact_after_commitments(&self) -> Vec<Option<Agreed>> {
         let quorum = self.committee.quorum();
         let mut committed: Vec<Vec<(Address, B256)>> = vec![Vec::new(); self.inputs().len()];
-        self.hear(
+        // Who is late cannot commit any more, so a liar among the first must not be what keeps honest ones out.
+        self.hear_all(
             |operator, question| operator.commit(question),
             |from| {
                 for (known, said) in committed.iter_mut().zip(from.said) {
@@ -68,6 +72,7 @@ impl<'a> Round<'a> {
                 }
                 committed.iter().all(|known| known.len() >= quorum)
             },
+            GRACE,
         );
         let mut votes = Votes::new(self);
         // From here on a commitment comes too late: answers are being shown.
@@ -135,7 +140,17 @@ impl<'a> Round<'a> {
     fn hear<T: Send + 'static>(
         &self,
         ask: impl Fn(&dyn Operator, &Question) -> Vec<Result<T, Unavailable>> + Send + Sync + 'static,
+        decided: impl FnMut(FromOne<T>) -> bool,
+    ) {
+        self.hear_all(ask, decided, Duration::ZERO);
+    }
+
+    /// The same, and hears the rest for as long again as the decision took, at least for `grace`, if that is not zero.
+    fn hear_all<T: Send + 'static>(
+        &self,
+        ask: impl Fn(&dyn Operator, &Question) -> Vec<Result<T, Unavailable>> + Send + Sync + 'static,
         mut decided: impl FnMut(FromOne<T>) -> bool,
+        grace: Duration,
     ) {
         let ask = Arc::new(ask);
         let (to, answers): (Sender<FromOne<T>>, Receiver<FromOne<T>>) = channel();
@@ -170,7 +185,10 @@ impl<'a> Round<'a> {
                     let useless = from.said.iter().all(Result::is_err);
                     if decided(from) {
                         // What has come beside is evidence, if it differs.
-                        for late in answers.try_iter() {
+                        drop(to.take());
+                        let wait = if grace.is_zero() { grace } else { grace.max(started.elapsed()) };
+                        let end = (Instant::now() + wait).min(self.question.deadline);
+                        while let Ok(late) = answers.recv_timeout(end.saturating_duration_since(Instant::now())) {
                             decided(late);
                         }
                         return;
