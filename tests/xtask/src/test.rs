@@ -4,6 +4,7 @@ use std::env;
 use std::path::Path;
 use std::process::Command;
 
+use anyhow::Context;
 use clap::ValueEnum;
 
 use crate::contracts;
