@@ -67,11 +67,11 @@ pub enum PublishError {
     NoShape(String),
     /// The run that measures the cost fails.
     #[error(
-        "a run on zeros fails, so the cost of a run is unknown: {0}; give the largest lengths with --rows and --length"
+        "a run on zeros fails, so the cost of a run is unknown: {0}; give the largest lengths with --rows-max and --length-max"
     )]
     Run(Failure),
     /// The largest input or output passes what the wire carries.
-    #[error("the largest {side} takes {size} bytes, at most {max} are possible; lower --rows or --length")]
+    #[error("the largest {side} takes {size} bytes, at most {max} are possible; lower --rows-max or --length-max")]
     TooLarge {
         /// Input or output.
         side: &'static str,
