@@ -278,7 +278,8 @@ pub struct NodeFlags {
     /// Where models and outcomes are kept; outcomes stay in memory where this is not given
     #[arg(long, env = "FOREBLOCK_DATA_DIR", value_name = "PATH", help_heading = "Inference")]
     pub data_dir: Option<PathBuf>,
-    /// What computes: exact (built in), exact-cuda (the same answers from a GPU), ort (ONNX Runtime), or oip://HOST:PORT, a
+    /// What computes: exact (built in), exact-cuda (the same answers from a GPU), ort, ort-cuda or ort-tensorrt
+    /// (ONNX Runtime on CPU or GPU), or oip://HOST:PORT, a
     /// server of the Open Inference Protocol
     #[arg(long, default_value = "exact", value_parser = engine_name, help_heading = "Inference")]
     pub engine: String,

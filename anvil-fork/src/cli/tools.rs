@@ -22,7 +22,8 @@ pub struct Place {
     /// Where models are kept
     #[arg(long, env = "FOREBLOCK_DATA_DIR", value_name = "PATH")]
     pub data_dir: Option<PathBuf>,
-    /// What computes: exact (built in), exact-cuda (the same answers from a GPU) or ort (ONNX Runtime)
+    /// What computes: exact (built in), exact-cuda (the same answers from a GPU), ort, ort-cuda or ort-tensorrt (ONNX
+    /// Runtime on CPU or GPU)
     #[arg(long, default_value = "exact", value_parser = EngineConfig::NAMES)]
     pub engine: String,
     /// ONNX Runtime's library, or the folder that it is in
@@ -253,7 +254,7 @@ pub fn doctor(place: &Place) -> anyhow::Result<()> {
     let engine = Engine::new(Catalog::new(Some(place.models()?)), EngineConfig::default());
     say("exact engine", Ok(engine.engine_name()), true);
     say("models", verified(&engine), true);
-    say("ONNX Runtime", ort::probe(&config.ort).map_err(|error| error.to_string()), place.engine == "ort");
+    say("ONNX Runtime", ort::probe(&config.ort).map_err(|error| error.to_string()), place.engine.starts_with("ort"));
     for (program, purpose) in [
         ("python3", "foreblock setup, foreblock model fetch"),
         ("cast", "the line that the banner prints"),

@@ -23,7 +23,7 @@ pub use facts::{BatchFacts, BatchTiming, FACTS_FILE, Facts, State};
 use crate::{
     Catalog, Limits, Pool,
     cuda::{self, Accelerator, DeviceError},
-    ort::OrtConfig,
+    ort::{Device, OrtConfig},
 };
 use cache::Cache;
 use model::Model;
@@ -58,13 +58,19 @@ pub struct Config {
 
 impl Config {
     /// What people call the engines.
-    pub const NAMES: [&str; 3] = ["exact", "exact-cuda", "ort"];
+    pub const NAMES: [&str; 5] = ["exact", "exact-cuda", "ort", "ort-cuda", "ort-tensorrt"];
 
     /// The defaults for one of [`Config::NAMES`]. Fails for `exact-cuda` where there is no GPU.
     pub fn named(name: &str) -> Result<Self, DeviceError> {
-        let kind = if name == "ort" { Kind::Ort } else { Kind::Exact };
+        let device = match name {
+            "ort-cuda" => Device::Cuda,
+            "ort-tensorrt" => Device::TensorRt,
+            _ => Device::Cpu,
+        };
+        let kind = if name.starts_with("ort") { Kind::Ort } else { Kind::Exact };
         let accelerator = if name == "exact-cuda" { Some(Accelerator::new(cuda::open(0)?)) } else { None };
-        Ok(Self { kind, accelerator, ..Self::default() })
+        let ort = OrtConfig { device, ..OrtConfig::default() };
+        Ok(Self { kind, accelerator, ort, ..Self::default() })
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! Nothing here is linked: the library is found and loaded at run time, and where it is absent the exact engine serves.
 
+mod buffers;
 mod find;
 mod frame;
 mod limits;
@@ -36,16 +37,43 @@ pub struct OrtConfig {
     pub data_dir: Option<PathBuf>,
     /// Program and arguments that call [`worker_main`]; by default this program with `worker`.
     pub worker: Option<(PathBuf, Vec<OsString>)>,
-    /// Address space of a worker in bytes; unlimited on CUDA, which maps far more than it uses.
+    /// Address space of a worker in bytes; unlimited on a GPU, whose driver maps far more than it uses.
     pub memory_bytes_max: u64,
     /// Longest wait for one run. Its processor time is limited to this for each thread.
     pub run_time_max: Duration,
     /// Longest wait for library and model to load.
     pub load_time_max: Duration,
-    /// Whether to compute on CUDA where the library and a device are there.
-    pub cuda: bool,
+    /// What it computes on.
+    pub device: Device,
     /// How much the library may rewrite a graph before it runs it.
     pub optimization: Optimization,
+}
+
+/// What ONNX Runtime computes on. Its answers depend on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// The first NVIDIA GPU; what CUDA has no kernel for runs on the processor.
+    Cuda,
+    /// The first NVIDIA GPU with TensorRT, which compiles a model when it is loaded; what it does not take runs on CUDA.
+    TensorRt,
+}
+
+impl Device {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Cpu, Self::Cuda, Self::TensorRt];
+
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+            Self::TensorRt => "tensorrt",
+        }
+    }
 }
 
 /// How much ONNX Runtime rewrites a graph before it runs it. Its answers depend on it.
@@ -87,7 +115,7 @@ impl Default for OrtConfig {
             memory_bytes_max: 8 << 30,
             run_time_max: Duration::from_secs(30),
             load_time_max: Duration::from_secs(120),
-            cuda: false,
+            device: Device::Cpu,
             optimization: Optimization::All,
         }
     }

@@ -4,12 +4,14 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{Case, Certified, CertifyError, CertifyOptions, Report, cases, describe, difference, measure_batching};
-use super::{all_threads, exact_specs, reference};
+use super::{
+    Case, Certified, CertifyError, CertifyOptions, Report, all_threads, cases, describe, difference, exact_specs,
+    measure_batching, reference,
+};
 use crate::{
     ExactModel, Isa, LoadOptions, Pool, Tensor,
-    engine::{concat_rows, split_rows},
-    publish::{PublishError, publish_as},
+    engine::{BatchFacts, concat_rows, split_rows},
+    publish::{PublishError, Published, publish_as},
     rewrite::Rewritten,
 };
 use foreblock_precompile::Profile;
@@ -47,6 +49,15 @@ pub struct Matrix {
     pub rows_independent: bool,
 }
 
+/// A model with the cases that show it to be the same everywhere; not yet compared with ONNX Runtime.
+pub(super) struct Proven {
+    pub(super) published: Published,
+    pub(super) facts: BatchFacts,
+    pub(super) report: Report,
+    pub(super) cases: Vec<Case>,
+    pub(super) answers: Vec<Vec<Tensor>>,
+}
+
 /// Certifies a model that the exact engine has loaded.
 pub(super) fn certify(
     model: ExactModel,
@@ -55,32 +66,46 @@ pub(super) fn certify(
     options: CertifyOptions,
     say: &mut dyn FnMut(&str),
 ) -> Result<Certified, CertifyError> {
+    let proven = prove(&model, &load, &rewritten, Profile::ExactF32, &options, say)?;
+    let Proven { published, facts, mut report, cases, answers } = proven;
+    compare(&mut report, &answers, &rewritten.graph, &options, &cases, say)?;
+    Ok(Certified { published, facts, report })
+}
+
+/// Runs the cases over all settings, and publishes the model in an exact profile if all bytes are equal.
+pub(super) fn prove(
+    model: &ExactModel,
+    load: &LoadOptions,
+    rewritten: &Rewritten,
+    profile: Profile,
+    options: &CertifyOptions,
+    say: &mut dyn FnMut(&str),
+) -> Result<Proven, CertifyError> {
     let pool = all_threads();
-    let specs = exact_specs(&model)?;
+    let specs = exact_specs(model)?;
     say("running the cases");
     let mut run = |tensors: Vec<Tensor>| model.run(tensors, &pool).map_err(|failure| failure.reason);
-    let (cases, made_up) = super::cases(&options, &specs, &mut run)?;
-    let answers = answers(&model, &cases, &pool)?;
-    let matrix = matrix(&rewritten, &load, &cases, say)?;
+    let (cases, made_up) = super::cases(options, &specs, &mut run)?;
+    let answers = answers(model, &cases, &pool)?;
+    let matrix = matrix(rewritten, load, &cases, say)?;
     if let Some(cell) = matrix.cells.iter().find(|cell| !cell.equal) {
         let Cell { instruction_set, threads, batch, .. } = cell;
         return Err(CertifyError::NotTheSame(format!("{instruction_set}, {threads} threads, batch {batch}")));
     }
     say("measuring batches");
     let rows: Vec<Vec<Tensor>> = cases.iter().map(|case| case.tensors.clone()).collect();
-    let mut facts = measure_batching(&model, &rows, &pool).map_err(PublishError::Run)?;
+    let mut facts = measure_batching(model, &rows, &pool).map_err(PublishError::Run)?;
     facts.rows_independent &= matrix.rows_independent;
     let mut publish = options.publish.clone();
     publish.golden_inputs = cases::golden(&cases);
     let golden = publish.golden_inputs.len();
-    let published = publish_as(rewritten.graph.clone(), publish, Profile::ExactF32, &pool)?;
-    let mut report = describe(&published, &rewritten, &cases, made_up);
+    let published = publish_as(rewritten.graph.clone(), publish, profile, &pool)?;
+    let mut report = describe(&published, rewritten, &cases, made_up);
     report.golden_vectors = golden;
     report.matrix = Some(matrix);
     report.batch = facts.clone();
-    report.outputs = reference::describe_outputs(&answers_names(&rewritten)?, &answers);
-    compare(&mut report, &answers, &rewritten.graph, &options, &cases, say)?;
-    Ok(Certified { published, facts, report })
+    report.outputs = reference::describe_outputs(&answers_names(rewritten)?, &answers);
+    Ok(Proven { published, facts, report, cases, answers })
 }
 
 /// The answer to each case, alone.
@@ -91,7 +116,7 @@ pub(super) fn answers(model: &ExactModel, cases: &[Case], pool: &Pool) -> Result
 }
 
 /// Runs batches over instruction sets and threads; each must give the bytes of the fastest instruction set on one thread.
-pub(super) fn matrix(
+fn matrix(
     rewritten: &Rewritten,
     load: &LoadOptions,
     cases: &[Case],
@@ -185,6 +210,6 @@ pub(super) fn compare(
 }
 
 /// Names of the outputs.
-pub(super) fn answers_names(rewritten: &Rewritten) -> Result<Vec<String>, CertifyError> {
+fn answers_names(rewritten: &Rewritten) -> Result<Vec<String>, CertifyError> {
     Ok(reference::declared(&rewritten.graph)?.1.into_iter().map(|spec| spec.name).collect())
 }

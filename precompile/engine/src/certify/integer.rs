@@ -1,12 +1,14 @@
 //! The integer profile: a quantised model becomes an integer graph, which is compared with ONNX Runtime on the model as it
 //! was quantised.
 
-use super::{Certified, CertifyError, CertifyOptions, cases, describe, exact, measure_batching, reference};
-use super::{all_threads, exact_specs};
+use super::{
+    Certified, CertifyError, CertifyOptions,
+    exact::{self, Proven},
+};
 use crate::{
-    ExactModel, LoadOptions, Tensor,
+    ExactModel, LoadOptions,
     integer::convert,
-    publish::{PublishError, publish_as},
+    publish::PublishError,
     rewrite::{Rewritten, rewrite},
 };
 use foreblock_precompile::Profile;
@@ -23,26 +25,8 @@ pub(super) fn certify(
     let rewritten = rewrite(&converted.graph, None, &load.limits).map_err(PublishError::from)?;
     crate::integer::check(&rewritten.graph)?;
     let model = ExactModel::load(rewritten.graph.clone(), &load).map_err(PublishError::from)?;
-    let (pool, specs) = (all_threads(), exact_specs(&model)?);
-    let mut run = |tensors: Vec<Tensor>| model.run(tensors, &pool).map_err(|failure| failure.reason);
-    let (cases, made_up) = super::cases(&options, &specs, &mut run)?;
-    let answers = exact::answers(&model, &cases, &pool)?;
-    let matrix = exact::matrix(&rewritten, &load, &cases, say)?;
-    if let Some(cell) = matrix.cells.iter().find(|cell| !cell.equal) {
-        return Err(CertifyError::NotTheSame(format!("{cell:?}")));
-    }
-    let rows: Vec<Vec<Tensor>> = cases.iter().map(|case| case.tensors.clone()).collect();
-    let mut facts = measure_batching(&model, &rows, &pool).map_err(PublishError::Run)?;
-    facts.rows_independent &= matrix.rows_independent;
-    let mut publish = options.publish.clone();
-    publish.golden_inputs = cases::golden(&cases);
-    let golden = publish.golden_inputs.len();
-    let published = publish_as(rewritten.graph.clone(), publish, Profile::ExactI8, &pool)?;
-    let mut report = describe(&published, &rewritten, &cases, made_up);
-    report.golden_vectors = golden;
-    report.matrix = Some(matrix);
-    report.batch = facts.clone();
-    report.outputs = reference::describe_outputs(&exact::answers_names(&rewritten)?, &answers);
+    let proven = exact::prove(&model, &load, &rewritten, Profile::ExactI8, &options, say)?;
+    let Proven { published, facts, mut report, cases, answers } = proven;
     report.outputs.iter_mut().zip(&converted.steps).for_each(|(output, step)| output.step = Some(*step));
     report.notes.push(format!("converted to integers, with {} tables", converted.tables));
     exact::compare(&mut report, &answers, &quantised.graph, &options, &cases, say)?;

@@ -1,5 +1,9 @@
 //! From a quantised model to an integer graph.
 
+mod constants;
+mod products;
+mod tables;
+
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -7,17 +11,16 @@ use prost::Message;
 
 use super::{NotInteger, emit::Emit};
 use crate::{
-    ElementType, Isa, Limits, Tensor,
+    Limits, Tensor,
     exact::opsets,
-    graph::{self, Context, Opsets},
+    graph::Opsets,
     onnx::{
         self,
         error::invalid,
-        proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto},
-        tensors::Constants,
+        proto::{AttributeProto, GraphProto, NodeProto},
     },
-    rewrite::to_proto,
 };
+use constants::{Weights, gemm};
 
 /// Operators that move elements and compute nothing.
 const MOVES: [&str; 9] =
@@ -44,9 +47,6 @@ const TABLES: [&str; 18] = [
     "Tanh",
 ];
 
-/// How far a bias's scale may be from the product of the scales, relative to it: products are rounded to floats.
-const BIAS_SCALE_ERROR_MAX: f64 = 1e-6;
-
 /// An integer graph.
 #[derive(Clone, Debug)]
 pub struct Converted {
@@ -64,18 +64,6 @@ struct Quantised {
     name: String,
     scale: f64,
     zero: i8,
-}
-
-/// A constant of narrow integers: weights or a bias.
-#[derive(Clone)]
-struct Weights {
-    /// As `int8` in `int32`s, zero points still in.
-    values: Vec<i32>,
-    shape: Vec<usize>,
-    scales: Vec<f64>,
-    axis: i64,
-    zero: i32,
-    wide: bool,
 }
 
 /// A node on dequantised values whose result waits to be quantised.
@@ -149,39 +137,6 @@ fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> 
 }
 
 impl Converter<'_> {
-    fn constant(&self, name: &str) -> Option<Tensor> {
-        let proto: &TensorProto = self.source.initializer.iter().find(|tensor| tensor.name.as_deref() == Some(name))?;
-        Constants::new(&self.limits, None).read(proto).ok()
-    }
-
-    /// Scales as doubles and the zero point as `int8` would have it; without one it is the 0 of `uint8`.
-    fn parameters(&self, scale: &str, zero: &str, what: &str) -> Result<(Vec<f64>, i32), NotInteger> {
-        let dynamic = || NotInteger::Dynamic(what.into());
-        let scales = self.constant(scale).ok_or_else(dynamic)?;
-        let scales: Vec<f64> =
-            scales.values::<f32>().map_err(|_| dynamic())?.iter().map(|scale| f64::from(*scale)).collect();
-        if zero.is_empty() {
-            return Ok((scales, -128));
-        }
-        let zero = self.constant(zero).ok_or_else(dynamic)?;
-        let zeros = narrow(&zero).ok_or(NotInteger::Form(what.into(), "expected a zero point of 8 bits"))?;
-        match zeros.first() {
-            Some(first) if zeros.iter().all(|zero| zero == first) => Ok((scales, *first)),
-            _ => {
-                Err(NotInteger::Form(what.into(), "zero points that differ between channels have no integer form here"))
-            }
-        }
-    }
-
-    fn one_scale(&self, scale: &str, zero: &str, what: &str) -> Result<(f64, i8), NotInteger> {
-        let (scales, zero) = self.parameters(scale, zero, what)?;
-        let zero = i8::try_from(zero).map_err(|_| NotInteger::Form(what.into(), "expected a zero point of 8 bits"))?;
-        match scales[..] {
-            [one] if one > 0.0 => Ok((one, zero)),
-            _ => Err(NotInteger::Form(what.into(), "activations have one scale above 0")),
-        }
-    }
-
     fn node(&mut self, node: &NodeProto) -> Result<(), NotInteger> {
         match node.op_type.as_deref().unwrap_or_default() {
             "QuantizeLinear" => self.quantise(node),
@@ -250,22 +205,6 @@ impl Converter<'_> {
         Ok(())
     }
 
-    fn read_weights(&self, name: &str, scale: &str, zero: &str, what: &str) -> Result<Weights, NotInteger> {
-        let tensor = self.constant(name).ok_or_else(|| NotInteger::Float(name.into()))?;
-        let shape = tensor.shape().to_vec();
-        if let Ok(values) = tensor.values::<i32>() {
-            let (scales, _) = self.parameters(scale, "", what)?;
-            return Ok(Weights { values: values.to_vec(), shape, scales, axis: 0, zero: 0, wide: true });
-        }
-        let values = narrow(&tensor).ok_or(NotInteger::Form(what.into(), "expected weights of 8 bits"))?;
-        let signed = tensor.element_type() == ElementType::I8;
-        let (scales, zero) = match self.parameters(scale, zero, what)? {
-            (scales, _) if zero.is_empty() && signed => (scales, 0),
-            other => other,
-        };
-        Ok(Weights { values, shape, scales, axis: 1, zero, wide: false })
-    }
-
     /// The integer form of a node whose result is quantised as `target` says.
     fn finish(&mut self, waiting: &Waiting, target: &Quantised) -> Result<Quantised, NotInteger> {
         let node = &waiting.node;
@@ -303,21 +242,6 @@ impl Converter<'_> {
             }
         };
         Ok(Quantised { name, ..target.clone() })
-    }
-
-    /// An operand of a sum: an activation, or a constant of one scale.
-    fn operand(&mut self, name: &str) -> Result<Quantised, NotInteger> {
-        if let Some(quantised) = self.floats.get(name) {
-            return Ok(quantised.clone());
-        }
-        let weights = self.weights.get(name).cloned().ok_or_else(|| NotInteger::Float(name.into()))?;
-        let form = |words| NotInteger::Form(name.into(), words);
-        let [scale] = weights.scales[..] else { return Err(form("a constant that is added has one scale")) };
-        let values: Result<Vec<i8>, _> = weights.values.iter().map(|value| i8::try_from(*value)).collect();
-        let values = values.map_err(|_| form("a constant that is added has 8 bits"))?;
-        let zero = i8::try_from(weights.zero).map_err(|_| form("expected a zero point of 8 bits"))?;
-        let tensor = Tensor::new(weights.shape, values).expect("as it was read");
-        Ok(Quantised { name: self.emit.constant(&tensor), scale, zero })
     }
 
     fn q_operator(&mut self, node: &NodeProto) -> Result<(), NotInteger> {
@@ -358,82 +282,6 @@ impl Converter<'_> {
         Ok(())
     }
 
-    fn bias(&self, tensor: &Tensor, what: &str) -> Result<Weights, NotInteger> {
-        let values = tensor.values::<i32>().map_err(|_| NotInteger::Form(what.into(), "expected a bias of int32"))?;
-        let shape = tensor.shape().to_vec();
-        Ok(Weights { values: values.to_vec(), shape, scales: vec![], axis: 0, zero: 0, wide: true })
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "what a product is made of")]
-    fn product(
-        &mut self,
-        convolution: bool,
-        x: &Quantised,
-        w: &Weights,
-        bias: Option<&Weights>,
-        attributes: Vec<AttributeProto>,
-        target: &Quantised,
-        least: i8,
-        what: &str,
-    ) -> Result<String, NotInteger> {
-        let form = |words| NotInteger::Form(what.into(), words);
-        if w.wide || w.shape.len() < 2 || w.shape.contains(&0) {
-            return Err(form("expected a matrix of weights of 8 bits"));
-        }
-        let channels = if convolution { w.shape[0] } else { w.shape[w.shape.len() - 1] };
-        let channel_axis = if convolution { 0 } else { w.shape.len() as i64 - 1 };
-        let axis = if w.axis < 0 { w.axis + w.shape.len() as i64 } else { w.axis };
-        if w.scales.len() > 1 && (w.scales.len() != channels || axis != channel_axis) {
-            return Err(form("scales of weights are one for all, or one for each channel of the output"));
-        }
-        let terms = if convolution { w.shape[1..].iter().product() } else { w.shape[w.shape.len() - 2] } as u64;
-        let widest = w.values.iter().map(|value| (value - w.zero).unsigned_abs()).max().unwrap_or(0);
-        let widest_x = (i32::from(i8::MAX) - i32::from(x.zero)).max(i32::from(x.zero) - i32::from(i8::MIN)) as u64;
-        let bias_most = bias.iter().flat_map(|bias| &bias.values).map(|value| u64::from(value.unsigned_abs())).max();
-        let most = terms.saturating_mul(u64::from(widest)).saturating_mul(widest_x) + bias_most.unwrap_or(0);
-        if most >= 1 << 31 {
-            return Err(NotInteger::Overflow(what.into(), terms));
-        }
-        let narrow: Vec<i8> = w.values.iter().map(|value| *value as i8).collect();
-        let weights = self.emit.constant(&Tensor::new(w.shape.clone(), narrow).expect("as it was read"));
-        let x_zero = self.emit.constant(&Tensor::scalar(x.zero));
-        let w_zero = self.emit.constant(&Tensor::scalar(w.zero as i8));
-        let op = if convolution { "ConvInteger" } else { "MatMulInteger" };
-        let mut sum = self.emit.node(op, &[&x.name, &weights, &x_zero, &w_zero], attributes);
-        let lined_up = |count: usize| match (convolution, count) {
-            (_, 1) => vec![],
-            (false, _) => vec![count],
-            (true, _) => [&[1, count][..], &vec![1; w.shape.len() - 2]].concat(),
-        };
-        if let Some(bias) = bias {
-            let fits = bias.wide && (bias.values.len() == channels || bias.values.len() == 1);
-            let scaled = |(index, scale): (usize, &f64)| {
-                let own = x.scale * w.scales[index % w.scales.len()];
-                (scale - own).abs() <= own * BIAS_SCALE_ERROR_MAX
-            };
-            if !fits || !bias.scales.iter().enumerate().all(scaled) {
-                return Err(form("a bias is int32, one for each channel, with the product of the scales"));
-            }
-            let tensor = Tensor::new(lined_up(bias.values.len()), bias.values.clone()).expect("one a channel");
-            let bias = self.emit.constant(&tensor);
-            sum = self.emit.node("Add", &[&sum, &bias], vec![]);
-        }
-        let factors: Vec<f64> = w.scales.iter().map(|scale| x.scale * scale / target.scale).collect();
-        let shape = lined_up(factors.len());
-        self.emit.requantise(&[(sum, factors, shape)], target.zero, least, what)
-    }
-
-    fn sum(&mut self, operands: &[Quantised], target: &Quantised, least: i8, what: &str) -> Result<String, NotInteger> {
-        let mut sums = Vec::new();
-        for operand in operands {
-            let wide = self.emit.cast(&operand.name, ElementType::I32);
-            let zero = self.emit.constant(&Tensor::scalar(i32::from(operand.zero)));
-            let centred = self.emit.node("Sub", &[&wide, &zero], vec![]);
-            sums.push((centred, vec![operand.scale / target.scale], vec![]));
-        }
-        self.emit.requantise(&sums, target.zero, least, what)
-    }
-
     fn move_elements(&mut self, node: &NodeProto, moved: &Quantised) -> Result<Quantised, NotInteger> {
         let op = node.op_type.as_deref().unwrap_or_default();
         if op == "Concat" {
@@ -465,51 +313,6 @@ impl Converter<'_> {
         Ok(Quantised { name: self.emit.node("Concat", &names, node.attribute.clone()), ..first })
     }
 
-    /// The same numbers by another scale.
-    fn rescale(&mut self, before: &Quantised, target: &Quantised) -> Result<Quantised, NotInteger> {
-        if (before.scale, before.zero) == (target.scale, target.zero) {
-            return Ok(before.clone());
-        }
-        let identity = NodeProto {
-            op_type: Some("Identity".into()),
-            input: vec!["x".into()],
-            output: vec!["y".into()],
-            ..Default::default()
-        };
-        let entries = self.entries(&identity, before, target)?;
-        self.tables += 1;
-        Ok(Quantised { name: self.emit.table(&before.name, entries), ..target.clone() })
-    }
-
-    /// What a function of one number gives for each of the 256 values, quantised as `target`: computed once, here, by the
-    /// exact engine, and from then on part of the model.
-    fn entries(&self, node: &NodeProto, x: &Quantised, target: &Quantised) -> Result<Vec<i8>, NotInteger> {
-        let what = label(node);
-        let values: Vec<f32> =
-            (-128i32..128).map(|value| ((f64::from(value) - f64::from(x.zero)) * x.scale) as f32).collect();
-        let named = |name: &str| ValueInfoProto { name: Some(name.into()), ..Default::default() };
-        let others = node.input[1..].iter().filter_map(|name| Some(to_proto(name, &self.constant(name)?)));
-        let mut initializer: Vec<TensorProto> = others.collect();
-        initializer.push(to_proto(input(node, 0), &Tensor::vector(values)));
-        let alone = GraphProto {
-            node: vec![node.clone()],
-            initializer,
-            output: vec![named(&node.output[0])],
-            ..Default::default()
-        };
-        let constants = Constants::new(&self.limits, None);
-        let plan = graph::compile(&alone, self.opsets.clone(), constants, Isa::best(), &self.limits, None)?;
-        let computed = plan.run(Vec::new(), &[], &Context::new(Isa::best(), &self.limits));
-        let computed = computed.map_err(|_| NotInteger::Operator(what.clone()))?;
-        let computed = computed[0].values::<f32>().map_err(|_| NotInteger::Operator(what.clone()))?;
-        let entry = |value: &f32| {
-            let steps = (f64::from(*value) / target.scale).round_ties_even() + f64::from(target.zero);
-            // Where the function has no number, as the logarithm of a negative, it has no entry either.
-            if steps.is_nan() { target.zero } else { steps.clamp(-128.0, 127.0) as i8 }
-        };
-        Ok(computed.iter().map(entry).collect())
-    }
-
     /// Writes an output; the size of its step.
     fn output(&mut self, name: &str) -> Result<f64, NotInteger> {
         if let Some(quantised) = self.floats.get(name).cloned() {
@@ -519,30 +322,5 @@ impl Converter<'_> {
             return Ok(quantised.scale);
         }
         Err(NotInteger::Float(format!("output {name}")))
-    }
-}
-
-/// The weights of a `Gemm` as a matrix product takes them.
-fn gemm(node: &NodeProto, w: Weights) -> Result<(Weights, Vec<AttributeProto>), NotInteger> {
-    let int = |name| attribute(node, name).and_then(|a| a.i).unwrap_or(0);
-    let one = |name| attribute(node, name).and_then(|a| a.f).unwrap_or(1.0) == 1.0;
-    if int("transA") != 0 || !one("alpha") || !one("beta") || w.shape.len() != 2 {
-        return Err(NotInteger::Form(label(node), "a Gemm takes its input as it is, with alpha and beta 1"));
-    }
-    if int("transB") == 0 {
-        return Ok((w, vec![]));
-    }
-    let (rows, columns) = (w.shape[0], w.shape[1]);
-    let values = (0..columns).flat_map(|c| (0..rows).map(move |r| r * columns + c)).map(|at| w.values[at]).collect();
-    let axis = 1 - if w.axis < 0 { w.axis + 2 } else { w.axis };
-    Ok((Weights { values, shape: vec![columns, rows], axis, ..w }, vec![]))
-}
-
-/// Narrow integers as `int8` has them: `uint8` less 128.
-fn narrow(tensor: &Tensor) -> Option<Vec<i32>> {
-    match (tensor.values::<i8>(), tensor.values::<u8>()) {
-        (Ok(values), _) => Some(values.iter().map(|value| i32::from(*value)).collect()),
-        (_, Ok(values)) => Some(values.iter().map(|value| i32::from(*value) - 128).collect()),
-        _ => None,
     }
 }

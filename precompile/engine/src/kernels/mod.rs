@@ -7,6 +7,7 @@ pub(crate) mod fused;
 pub(crate) mod gemm;
 #[cfg(test)]
 mod gemm_tests;
+pub(crate) mod integers;
 pub(crate) mod math;
 pub(crate) mod math64;
 #[cfg(test)]

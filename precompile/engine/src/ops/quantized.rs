@@ -1,11 +1,17 @@
 //! Products of integers: `MatMulInteger`, `ConvInteger`, `QLinearMatMul`, `QLinearConv`. Sums are exact in `i64`.
 
 use super::floats::{widen, widen_numbers};
+use super::matmul::batch_of;
 use super::quantize::{Spread, integers, quantized};
-use super::shape::{broadcast, broadcast_strides, count, for_each_run};
+use super::shape::count;
+use super::window::Window;
 use super::{Built, LATEST, Operator, kernel};
 use crate::failure::{self, Failure};
 use crate::graph::{Context, Inputs, Node};
+use crate::kernels::Isa;
+use crate::kernels::gemm::{Packed, Strided};
+use crate::kernels::integers::{self as sums, Side, Sizes, add_products, chain_max};
+use crate::kernels::patches::{AXES, Patches};
 use crate::onnx::LoadError;
 use crate::tensor::{Data, ElementType, Tensor};
 
@@ -16,104 +22,140 @@ pub(super) const OPERATORS: &[Operator] = &[
     Operator::onnx("QLinearMatMul", 10..=LATEST, matmul_linear),
 ];
 
-/// An 8-bit (or 16-bit) tensor less its zero points, which lie along `axis` where there are several.
-fn centred(x: &Tensor, zero: Option<&Tensor>, axis: usize, context: &Context) -> Result<Vec<i32>, Failure> {
-    let mut out = context.reserve::<i32>(x.len())?;
-    match x.data() {
-        Data::U8(v) => out.extend(v.iter().map(|x| i32::from(*x))),
-        Data::I8(v) => out.extend(v.iter().map(|x| i32::from(*x))),
-        Data::U16(v) => out.extend(v.iter().map(|x| i32::from(*x))),
-        Data::I16(v) => out.extend(v.iter().map(|x| i32::from(*x))),
-        _ => return Err(failure::wrong_type(format!("expected narrow integers, got {}", x.element_type()))),
-    }
-    let Some(zero) = zero else { return Ok(out) };
-    if zero.element_type() != x.element_type() {
-        let (zero, x) = (zero.element_type(), x.element_type());
-        return Err(failure::wrong_type(format!("a zero point of {zero} for a tensor of {x}")));
-    }
-    let zeros = widen_numbers(zero, context)?;
-    if zeros.len() == 1 {
-        out.iter_mut().for_each(|v| *v -= zeros[0] as i32);
-        return Ok(out);
-    }
-    if x.rank() <= axis || zeros.len() != x.shape()[axis] {
-        let (zero, x) = (zero.shape(), x.shape());
-        return Err(failure::wrong_shape(format!("zero points of shape {zero:?} for the shape {x:?}")));
-    }
-    let inner: usize = x.shape()[axis + 1..].iter().product();
-    out.iter_mut().enumerate().for_each(|(i, v)| *v -= zeros[i / inner % zeros.len()] as i32);
-    Ok(out)
-}
+/// Largest magnitude of 8 bits less a zero point of 8 bits.
+const MOST: u32 = 255;
 
-/// Shapes of a product of (stacks of) matrices.
-struct Product {
+/// 8-bit integers less their zero points, as floats.
+struct Centred {
+    values: Vec<f32>,
     shape: Vec<usize>,
-    m: usize,
-    k: usize,
-    n: usize,
 }
 
-impl Product {
-    fn new(a: &[usize], b: &[usize]) -> Result<(Self, Vec<usize>, Vec<usize>), Failure> {
-        let (left, right) = match (a.len(), b.len()) {
-            (0, _) | (_, 0) => return Err(failure::wrong_shape("expected matrices, got a scalar")),
-            (1, 1) => ([1, a[0]].to_vec(), [b[0], 1].to_vec()),
-            (1, _) => ([1, a[0]].to_vec(), b.to_vec()),
-            (_, 1) => (a.to_vec(), [b[0], 1].to_vec()),
-            _ => (a.to_vec(), b.to_vec()),
+impl Centred {
+    /// Zero points lie along `axis` where there are several.
+    fn new(x: &Tensor, zero: Option<&Tensor>, axis: usize) -> Result<Self, Failure> {
+        let (mut values, shape) = (bytes(x)?, x.shape().to_vec());
+        let zeros = match zero {
+            Some(zero) if zero.element_type() != x.element_type() => {
+                let (zero, x) = (zero.element_type(), x.element_type());
+                return Err(failure::wrong_type(format!("a zero point of {zero} for a tensor of {x}")));
+            }
+            Some(zero) => bytes(zero)?,
+            None => return Ok(Self { values, shape }),
         };
-        let (m, k) = (left[left.len() - 2], left[left.len() - 1]);
-        let n = right[right.len() - 1];
-        if right[right.len() - 2] != k {
-            return Err(failure::wrong_shape(format!("the shapes {a:?} and {b:?} do not multiply")));
+        if let [zero] = zeros[..] {
+            values.iter_mut().for_each(|v| *v -= zero);
+            return Ok(Self { values, shape });
         }
-        let stack = broadcast(&[&left[..left.len() - 2], &right[..right.len() - 2]])?;
-        let mut shape = stack.clone();
-        if a.len() > 1 {
-            shape.push(m);
+        if shape.len() <= axis || zeros.len() != shape[axis] {
+            let count = zeros.len();
+            return Err(failure::wrong_shape(format!("{count} zero points for the shape {shape:?}")));
         }
-        if b.len() > 1 {
-            shape.push(n);
+        let inner: usize = shape[axis + 1..].iter().product();
+        values.iter_mut().enumerate().for_each(|(i, v)| *v -= zeros[i / inner % zeros.len()]);
+        Ok(Self { values, shape })
+    }
+
+    /// While a model runs.
+    fn made(x: &Tensor, zero: Option<&Tensor>, axis: usize, context: &Context) -> Result<Self, Failure> {
+        context.claim::<f32>(x.len())?;
+        Self::new(x, zero, axis)
+    }
+
+    /// While it is loaded, where tensor and zero points are constants. The kernel will find the tensor absent.
+    fn known(node: &Node<'_>, at: usize, zero: usize, axis: usize) -> Result<Option<Self>, LoadError> {
+        let zero_known = !node.has_input(zero) || node.constant(zero).is_some();
+        if node.constant(at).is_none() || !zero_known {
+            return Ok(None);
         }
-        count(&[&stack[..], &[m, n]].concat())?;
-        Ok((Self { shape: stack, m, k, n }, shape, [left, right].concat()))
+        let Some(tensor) = node.absorb(at) else { return Ok(None) };
+        Self::new(&tensor, node.constant(zero), axis).map(Some).map_err(|f| node.failure(f))
+    }
+
+    fn most(&self) -> u32 {
+        self.values.iter().fold(0.0f32, |most, v| most.max(v.abs())) as u32
+    }
+
+    fn last_axis(&self) -> usize {
+        self.shape.len().saturating_sub(1)
     }
 }
 
-/// The exact product of two stacks of matrices, and its shape.
+fn bytes(x: &Tensor) -> Result<Vec<f32>, Failure> {
+    match x.data() {
+        Data::U8(v) => Ok(v.iter().map(|x| f32::from(*x)).collect()),
+        Data::I8(v) => Ok(v.iter().map(|x| f32::from(*x)).collect()),
+        _ => Err(failure::wrong_type(format!("expected integers of 8 bits, got {}", x.element_type()))),
+    }
+}
+
+/// The right side of a product.
+enum Right {
+    /// A matrix of the model.
+    Fixed { packed: Vec<Packed>, k: usize, columns: usize, chain: usize },
+    /// Inputs `tensor` and `zero`, or a stack of matrices of the model.
+    Given,
+}
+
+impl Right {
+    fn new(node: &Node<'_>, at: usize, zero: usize) -> Result<Self, LoadError> {
+        if node.constant(at).is_none_or(|b| b.rank() != 2) {
+            return Ok(Self::Given);
+        }
+        let Some(b) = Centred::known(node, at, zero, 1)? else { return Ok(Self::Given) };
+        let (k, columns, chain) = (b.shape[0], b.shape[1], chain_max(MOST, b.most()));
+        let source = Strided { data: &b.values, line_stride: 1, k_stride: columns };
+        Ok(Self::Fixed { packed: sums::right(&source, columns, k, chain), k, columns, chain })
+    }
+}
+
+/// The exact product of two stacks of matrices, and its shape. The numbers say which inputs they are: left and its zero
+/// points, right and its.
 fn product(
-    a: &[i32],
-    a_shape: &[usize],
-    b: &[i32],
-    b_shape: &[usize],
+    right: &Right,
+    [a, a_zero, b, b_zero]: [usize; 4],
+    inputs: &Inputs,
     context: &Context,
 ) -> Result<(Vec<i64>, Vec<usize>), Failure> {
-    let (sizes, shape, _) = Product::new(a_shape, b_shape)?;
-    let Product { shape: stack, m, k, n } = sizes;
-    let outer = |shape: &[usize]| shape[..shape.len().saturating_sub(2)].to_vec();
-    // One run a matrix: the stack's axes as they are, and one axis of length 1.
-    let mut walked = stack.clone();
-    walked.push(1);
-    let step = |shape: &[usize], size: usize| {
-        let mut strides: Vec<usize> = broadcast_strides(&outer(shape), &stack).iter().map(|s| s * size).collect();
-        strides.push(0);
-        strides
-    };
-    let (by_a, by_b) = (step(a_shape, m * k), step(b_shape, k * n));
-    let mut out = context.zeros::<i64>(walked.iter().product::<usize>() * m * n)?;
-    let mut matrices = out.chunks_mut((m * n).max(1));
-    for_each_run(&walked, [&by_a, &by_b], |[from_a, from_b]| {
-        let Some(y) = matrices.next() else { return };
-        for (row, y) in y.chunks_mut(n.max(1)).enumerate() {
-            for step in 0..k {
-                let x = i64::from(a[from_a + row * k + step]);
-                let weights = &b[from_b + step * n..from_b + (step + 1) * n];
-                y.iter_mut().zip(weights).for_each(|(y, w)| *y += x * i64::from(*w));
+    let tensor = inputs.get(a)?;
+    let a = Centred::made(tensor, inputs.optional(a_zero), tensor.rank().saturating_sub(2), context)?;
+    match right {
+        Right::Fixed { packed, k, columns, chain } => {
+            if a.shape.last() != Some(k) {
+                let a = &a.shape;
+                return Err(failure::wrong_shape(format!("cannot multiply shapes {a:?} and {:?}", [k, columns])));
             }
+            let mut shape = a.shape.clone();
+            let last = a.last_axis();
+            shape[last] = *columns;
+            let rows = shape[..last].iter().product();
+            let left = Strided { data: &a.values, line_stride: *k, k_stride: 1 };
+            let sizes = Sizes { rows, columns: *columns, k: *k, chain: *chain };
+            Ok((add(&[(Side::Source(&left), Side::Cut(packed))], sizes, context)?, shape))
         }
-    });
-    context.count_macs((out.len() as u64).saturating_mul(k as u64));
-    Ok((out, shape))
+        Right::Given => {
+            let tensor = inputs.get(b)?;
+            let b = Centred::made(tensor, inputs.optional(b_zero), tensor.rank().saturating_sub(1), context)?;
+            let batch = batch_of(&a.shape, &b.shape)?;
+            let (rows, columns, k) = (batch.rows, batch.columns, batch.k);
+            let lefts = batch.a_offsets.iter().map(|o| Strided { data: &a.values[*o..], line_stride: k, k_stride: 1 });
+            let rights =
+                batch.b_offsets.iter().map(|o| Strided { data: &b.values[*o..], line_stride: 1, k_stride: columns });
+            let (lefts, rights): (Vec<_>, Vec<_>) = (lefts.collect(), rights.collect());
+            let sides: Vec<_> = lefts.iter().zip(&rights).map(|(l, r)| (Side::Source(l), Side::Source(r))).collect();
+            let sizes = Sizes { rows, columns, k, chain: chain_max(a.most(), b.most()) };
+            Ok((add(&sides, sizes, context)?, batch.out_shape))
+        }
+    }
+}
+
+/// All products, one behind the other.
+fn add(products: &[(Side<'_>, Side<'_>)], sizes: Sizes, context: &Context) -> Result<Vec<i64>, Failure> {
+    let total = count(&[products.len(), sizes.rows, sizes.columns])?;
+    let (mut sums, mut part) = (context.zeros::<i64>(total)?, context.zeros::<f32>(total)?);
+    context.count_macs((total as u64).saturating_mul(sizes.k as u64));
+    add_products(context.isa(), products, sizes, &mut sums, &mut part);
+    Ok(sums)
 }
 
 fn to_i32(values: &[i64], shape: Vec<usize>, context: &Context) -> Result<Vec<Tensor>, Failure> {
@@ -122,12 +164,10 @@ fn to_i32(values: &[i64], shape: Vec<usize>, context: &Context) -> Result<Vec<Te
     Ok(vec![Tensor::new(shape, out)?])
 }
 
-fn matmul_integer(_: &Node<'_>) -> Built {
-    kernel(|inputs, context| {
-        let (a, b) = (inputs.get(0)?, inputs.get(1)?);
-        let left = centred(a, inputs.optional(2), a.rank().saturating_sub(2), context)?;
-        let right = centred(b, inputs.optional(3), b.rank().saturating_sub(1), context)?;
-        let (values, shape) = product(&left, a.shape(), &right, b.shape(), context)?;
+fn matmul_integer(node: &Node<'_>) -> Built {
+    let right = Right::new(node, 1, 3)?;
+    kernel(move |inputs, context| {
+        let (values, shape) = product(&right, [0, 2, 1, 3], inputs, context)?;
         to_i32(&values, shape, context)
     })
 }
@@ -152,12 +192,10 @@ fn requantise(sum: i64, factor: f64, zero: f64, kind: ElementType) -> f64 {
     quantized((sum as f64 * factor) as f32, 1.0, zero, kind)
 }
 
-fn matmul_linear(_: &Node<'_>) -> Built {
-    kernel(|inputs, context| {
-        let (a, b) = (inputs.get(0)?, inputs.get(3)?);
-        let left = centred(a, inputs.optional(2), a.rank().saturating_sub(2), context)?;
-        let right = centred(b, inputs.optional(5), b.rank().saturating_sub(1), context)?;
-        let (values, shape) = product(&left, a.shape(), &right, b.shape(), context)?;
+fn matmul_linear(node: &Node<'_>) -> Built {
+    let right = Right::new(node, 3, 5)?;
+    kernel(move |inputs, context| {
+        let (values, shape) = product(&right, [0, 2, 3, 5], inputs, context)?;
         let (zero, kind) = one_zero(inputs, 7, context)?;
         let (a_scale, b_scale) = (one(inputs, 1, context)?, one(inputs, 4, context)?);
         let factor = f64::from(a_scale) * f64::from(b_scale) / f64::from(one(inputs, 6, context)?);
@@ -167,139 +205,99 @@ fn matmul_linear(_: &Node<'_>) -> Built {
     })
 }
 
-/// Where a convolution's window goes.
-pub(super) struct Window {
-    pads: Option<Vec<i64>>,
-    strides: Option<Vec<i64>>,
-    dilations: Option<Vec<i64>>,
-    auto_pad: String,
-    group: usize,
+/// Weights of a convolution, a matrix a group.
+struct Weights {
+    kernel: Vec<usize>,
+    channels: usize,
+    features: usize,
+    k: usize,
+    chain: usize,
+    packed: Vec<Vec<Packed>>,
 }
 
-impl Window {
-    fn read(node: &Node<'_>) -> Result<Self, LoadError> {
-        let group = usize::try_from(node.int("group", 1)?).ok().filter(|g| *g > 0);
-        let auto_pad = node.string("auto_pad", "NOTSET")?;
-        if !["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"].contains(&auto_pad.as_str()) {
-            return Err(node.error(format!("unknown auto_pad {auto_pad}")));
+impl Weights {
+    fn new(w: &Centred, groups: usize, isa: Isa) -> Result<Self, Failure> {
+        let shape = &w.shape;
+        let fits = (3..=2 + AXES).contains(&shape.len()) && shape[0].is_multiple_of(groups) && !shape.contains(&0);
+        if !fits {
+            return Err(failure::wrong_shape(format!("weights of shape {shape:?} in {groups} groups")));
         }
-        Ok(Self {
-            pads: node.ints("pads")?,
-            strides: node.ints("strides")?,
-            dilations: node.ints("dilations")?,
-            auto_pad,
-            group: group.ok_or_else(|| node.error("group is not positive"))?,
-        })
+        let (features, k) = (shape[0] / groups, shape[1..].iter().product());
+        let chain = chain_max(MOST, w.most());
+        let pack =
+            |group: &[f32]| sums::left(&Strided { data: group, line_stride: k, k_stride: 1 }, features, k, chain, isa);
+        let packed = w.values.chunks_exact(features * k).map(pack).collect();
+        Ok(Self { kernel: shape[2..].to_vec(), channels: shape[1], features, k, chain, packed })
+    }
+}
+
+/// A convolution of integers.
+struct Convolution {
+    window: Window,
+    groups: usize,
+    fixed: Option<Weights>,
+}
+
+impl Convolution {
+    fn new(node: &Node<'_>, at: usize, zero: usize) -> Result<Self, LoadError> {
+        let groups = usize::try_from(node.int("group", 1)?).ok().filter(|g| *g > 0);
+        let groups = groups.ok_or_else(|| node.error("group is not positive"))?;
+        let known = Centred::known(node, at, zero, 0)?;
+        let fixed = known.map(|w| Weights::new(&w, groups, node.isa())).transpose().map_err(|f| node.failure(f))?;
+        Ok(Self { window: Window::of(node)?, groups, fixed })
     }
 
-    /// Padding before, stride, dilation and output length of each axis.
-    fn axes(&self, input: &[usize], window: &[usize]) -> Result<Vec<[i64; 4]>, Failure> {
-        let dims = input.len();
-        let list = |given: &Option<Vec<i64>>, length: usize, default: i64, least: i64| match given {
-            None => Ok(vec![default; length]),
-            Some(v) if v.len() == length && v.iter().all(|x| (least..1 << 30).contains(x)) => Ok(v.clone()),
-            Some(v) => Err(failure::wrong_shape(format!("expected {length} lengths, got {v:?}"))),
+    /// The exact sums, and their shape.
+    fn run(
+        &self,
+        [x, x_zero, w, w_zero]: [usize; 4],
+        inputs: &Inputs,
+        context: &Context,
+    ) -> Result<(Vec<i64>, Vec<usize>), Failure> {
+        let x = Centred::made(inputs.get(x)?, inputs.optional(x_zero), 1, context)?;
+        let made = match &self.fixed {
+            Some(_) => None,
+            None => {
+                let w = Centred::made(inputs.get(w)?, inputs.optional(w_zero), 0, context)?;
+                context.claim::<f32>(w.values.len())?;
+                Some(Weights::new(&w, self.groups, context.isa())?)
+            }
         };
-        let mut pads = list(&self.pads, 2 * dims, 0, 0)?;
-        let (steps, dilations) = (list(&self.strides, dims, 1, 1)?, list(&self.dilations, dims, 1, 1)?);
-        let mut axes = Vec::with_capacity(dims);
-        for d in 0..dims {
-            let (length, reach) = (input[d] as i64, dilations[d] * (window[d] as i64 - 1) + 1);
-            if self.auto_pad.starts_with("SAME") {
-                let places = (length + steps[d] - 1) / steps[d];
-                let total = ((places - 1) * steps[d] + reach - length).max(0);
-                pads[d] = if self.auto_pad == "SAME_UPPER" { total / 2 } else { total - total / 2 };
-                pads[dims + d] = total - pads[d];
-            } else if self.auto_pad == "VALID" {
-                (pads[d], pads[dims + d]) = (0, 0);
-            }
-            let span = length + pads[d] + pads[dims + d] - reach;
-            if span < 0 {
-                return Err(failure::wrong_shape(format!("a window of {reach} over {length} elements")));
-            }
-            axes.push([pads[d], steps[d], dilations[d], span / steps[d] + 1]);
+        let weights = self.fixed.as_ref().or(made.as_ref()).expect("known, or made here");
+        let wanted = [weights.channels * self.groups];
+        if x.shape.len() != weights.kernel.len() + 2 || x.shape[1..2] != wanted {
+            let shape = &x.shape;
+            return Err(failure::wrong_shape(format!("an image of shape {shape:?} for {wanted:?} channels")));
         }
-        Ok(axes)
-    }
-}
-
-/// The exact convolution of centred tensors, and its shape.
-fn convolve(
-    x: &[i32],
-    x_shape: &[usize],
-    w: &[i32],
-    w_shape: &[usize],
-    window: &Window,
-    context: &Context,
-) -> Result<(Vec<i64>, Vec<usize>), Failure> {
-    let group = window.group;
-    let fits = x_shape.len() == w_shape.len()
-        && x_shape.len() > 2
-        && x_shape[1] == w_shape[1].saturating_mul(group)
-        && w_shape[0].is_multiple_of(group)
-        && !w_shape.contains(&0);
-    if !fits {
-        return Err(failure::wrong_shape(format!("weights of shape {w_shape:?} for the shape {x_shape:?}")));
-    }
-    let axes = window.axes(&x_shape[2..], &w_shape[2..])?;
-    let mut shape = vec![x_shape[0], w_shape[0]];
-    shape.extend(axes.iter().map(|[.., length]| *length as usize));
-    let (area, taps) = (count(&shape[2..])?, w_shape[2..].iter().product::<usize>());
-    let plane: usize = x_shape[2..].iter().product();
-    let mut out = context.zeros::<i64>(count(&shape)?)?;
-    let (in_group, out_group) = (w_shape[1], w_shape[0] / group);
-    // Offset of each tap for each place, or none in the padding.
-    let offset = |place: usize, tap: usize| -> Option<usize> {
-        let (mut place, mut tap, mut offset, mut stride) = (place as i64, tap as i64, 0i64, 1i64);
-        for (d, [pad, step, dilation, length]) in axes.iter().enumerate().rev() {
-            let kernel = w_shape[2 + d] as i64;
-            let at = place % length * step - pad + tap % kernel * dilation;
-            if !(0..x_shape[2 + d] as i64).contains(&at) {
-                return None;
-            }
-            offset += at * stride;
-            stride *= x_shape[2 + d] as i64;
-            place /= length;
-            tap /= kernel;
+        let placed = self.window.place(&x.shape[2..], &weights.kernel)?;
+        let geometry = placed.geometry(weights.channels, false);
+        let mut shape = vec![x.shape[0], weights.features * self.groups];
+        shape.extend(&placed.output[AXES - weights.kernel.len()..]);
+        let size = weights.channels * x.shape[2..].iter().product::<usize>();
+        let images = x.values.chunks_exact(size.max(1));
+        let patches: Vec<_> = images.map(|image| Patches { image, geometry }).collect();
+        let mut sides = Vec::with_capacity(patches.len());
+        for (i, image) in patches.iter().enumerate() {
+            sides.push((Side::Cut(&weights.packed[i % self.groups]), Side::Source(image)));
         }
-        Some(offset as usize)
-    };
-    for place in 0..area {
-        let reach: Vec<(usize, usize)> = (0..taps).filter_map(|tap| Some((tap, offset(place, tap)?))).collect();
-        for n in 0..x_shape[0] {
-            for m in 0..w_shape[0] {
-                let mut sum = 0i64;
-                for c in 0..in_group {
-                    let from = (n * x_shape[1] + m / out_group * in_group + c) * plane;
-                    let weights = (m * in_group + c) * taps;
-                    for (tap, offset) in &reach {
-                        sum += i64::from(x[from + offset]) * i64::from(w[weights + tap]);
-                    }
-                }
-                out[(n * w_shape[0] + m) * area + place] = sum;
-            }
-        }
+        let columns = count(&placed.output)?;
+        let sizes = Sizes { rows: weights.features, columns, k: weights.k, chain: weights.chain };
+        Ok((add(&sides, sizes, context)?, shape))
     }
-    context.count_macs((out.len() as u64).saturating_mul((in_group * taps) as u64));
-    Ok((out, shape))
 }
 
 fn conv_integer(node: &Node<'_>) -> Built {
-    let window = Window::read(node)?;
+    let convolution = Convolution::new(node, 1, 3)?;
     kernel(move |inputs, context| {
-        let (x, w) = (inputs.get(0)?, inputs.get(1)?);
-        let (left, right) = (centred(x, inputs.optional(2), 1, context)?, centred(w, inputs.optional(3), 0, context)?);
-        let (values, shape) = convolve(&left, x.shape(), &right, w.shape(), &window, context)?;
+        let (values, shape) = convolution.run([0, 2, 1, 3], inputs, context)?;
         to_i32(&values, shape, context)
     })
 }
 
 fn conv_linear(node: &Node<'_>) -> Built {
-    let window = Window::read(node)?;
+    let convolution = Convolution::new(node, 3, 5)?;
     kernel(move |inputs, context| {
-        let (x, w) = (inputs.get(0)?, inputs.get(3)?);
-        let (left, right) = (centred(x, inputs.optional(2), 1, context)?, centred(w, inputs.optional(5), 0, context)?);
-        let (mut values, shape) = convolve(&left, x.shape(), &right, w.shape(), &window, context)?;
+        let (mut values, shape) = convolution.run([0, 2, 3, 5], inputs, context)?;
         let channel = |i: usize| i / shape[2..].iter().product::<usize>() % shape[1];
         if let Some(bias) = inputs.optional(8) {
             let bias = bias.values::<i32>()?;

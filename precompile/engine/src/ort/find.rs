@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::model_dir::Files;
+use crate::{catalog::bundled, model_dir::Files};
 
-use super::{OrtConfig, OrtError, frame::FromWorker, frame::ToWorker, process::Process};
+use super::{Device, OrtConfig, OrtError, frame::FromWorker, frame::ToWorker, process::Process};
 
 /// The library: at `--onnxruntime`, at `ORT_DYLIB_PATH`, beside this program, or in the data directory's
 /// `onnxruntime` folder. A path that was named is taken as it is; the others are searched for.
@@ -40,13 +40,16 @@ fn is_library_name(path: &Path) -> bool {
     }
 }
 
-/// Loads the library in a worker and says what it is: `onnxruntime 1.31.1`.
+/// Loads the library in a worker and says what it is: `onnxruntime 1.31.1 (cpu)`. A GPU that was asked for must be there.
 pub fn probe(config: &OrtConfig) -> Result<String, OrtError> {
     let library = find_library(config)?;
     let mut process = Process::start(config)?;
-    let (graph, weights, cuda, limits) = (None, Files::new(), config.cuda, config.into());
+    // Devices are opened with a model, not with the library: a small one tries that.
+    let trial = || bundled()[0].files["model.onnx"].clone();
+    let graph = (config.device != Device::Cpu).then(trial);
+    let (weights, device, limits) = (Files::new(), config.device, config.into());
     let optimization = config.optimization;
-    let hello = ToWorker::Load { library, graph, weights, threads: 1, cuda, optimization, limits };
+    let hello = ToWorker::Load { library, graph, weights, threads: 1, device, optimization, limits };
     match process.ask(&hello, config.load_time_max)? {
         FromWorker::Ready { name } => Ok(name),
         FromWorker::Failed(reason) => Err(OrtError::Load(reason)),

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use half::{bf16, f16};
 
-use super::{Optimization, limits::Limits};
+use super::{Device, Optimization, limits::Limits};
 use crate::model_dir::Files;
 use crate::tensor::{Data, Element, ElementType, Tensor, element_count};
 
@@ -29,7 +29,7 @@ pub(super) enum ToWorker {
         graph: Option<Bytes>,
         weights: Files,
         threads: u32,
-        cuda: bool,
+        device: Device,
         optimization: Optimization,
         limits: Limits,
     },
@@ -55,7 +55,7 @@ impl ToWorker {
     pub(super) fn write(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match self {
-            Self::Load { library, graph, weights, threads, cuda, optimization, limits } => {
+            Self::Load { library, graph, weights, threads, device, optimization, limits } => {
                 out.push(0);
                 put_bytes(&mut out, library.as_os_str().as_encoded_bytes());
                 out.push(u8::from(graph.is_some()));
@@ -66,7 +66,7 @@ impl ToWorker {
                     put_bytes(&mut out, content);
                 }
                 out.extend(threads.to_le_bytes());
-                out.push(u8::from(*cuda));
+                out.push(*device as u8);
                 out.push(*optimization as u8);
                 out.extend(limits.memory_bytes.to_le_bytes());
                 out.extend(limits.cpu_seconds.to_le_bytes());
@@ -92,13 +92,13 @@ impl ToWorker {
                     weights.insert(from.text()?, Bytes::copy_from_slice(from.bytes()?));
                 }
                 let threads = u32::from_le_bytes(from.array()?);
-                let cuda = from.byte()? == 1;
+                let device = *Device::ALL.get(usize::from(from.byte()?))?;
                 let optimization = *Optimization::ALL.get(usize::from(from.byte()?))?;
                 let (memory_bytes, cpu_seconds) =
                     (u64::from_le_bytes(from.array()?), u64::from_le_bytes(from.array()?));
                 let limits = Limits { memory_bytes, cpu_seconds };
                 let graph = has_graph.then_some(graph);
-                Self::Load { library, graph, weights, threads, cuda, optimization, limits }
+                Self::Load { library, graph, weights, threads, device, optimization, limits }
             }
             1 => Self::Run(from.tensors()?),
             _ => return None,
@@ -297,7 +297,7 @@ mod tests {
             graph,
             weights,
             threads: 3,
-            cuda: true,
+            device: Device::TensorRt,
             optimization,
             limits,
         };

@@ -1,6 +1,6 @@
 //! What a worker process may use. It limits itself before native code runs, and cannot take that back.
 
-use super::OrtConfig;
+use super::{Device, OrtConfig};
 
 /// Longest file that a worker may write, wherever that is.
 #[cfg(unix)]
@@ -18,7 +18,7 @@ pub(super) struct Limits {
 impl From<&OrtConfig> for Limits {
     fn from(config: &OrtConfig) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-        let memory_bytes = if config.cuda { 0 } else { config.memory_bytes_max };
+        let memory_bytes = if config.device == Device::Cpu { config.memory_bytes_max } else { 0 };
         let longest = config.run_time_max.max(config.load_time_max).as_secs() + 1;
         Self { memory_bytes, cpu_seconds: longest * threads }
     }

@@ -122,8 +122,8 @@ impl OrtModel {
         let mut process = Process::start(&self.config)?;
         let (library, graph, weights) = (self.library.clone(), Some(self.graph.clone()), self.weights.clone());
         let (threads, limits) = (self.threads, (&self.config).into());
-        let (cuda, optimization) = (self.config.cuda, self.config.optimization);
-        let load = ToWorker::Load { library, graph, weights, threads, cuda, optimization, limits };
+        let (device, optimization) = (self.config.device, self.config.optimization);
+        let load = ToWorker::Load { library, graph, weights, threads, device, optimization, limits };
         match process.ask(&load, self.config.load_time_max)? {
             FromWorker::Ready { name } => Ok((process, name)),
             FromWorker::Failed(reason) => Err(OrtError::Load(reason)),

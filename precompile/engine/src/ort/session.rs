@@ -2,32 +2,30 @@
 
 use std::path::Path;
 
-use half::{bf16, f16};
 use ort::{
     ep,
-    session::{Session as OrtSession, SessionInputValue, builder::GraphOptimizationLevel},
-    value::{DynValue, TensorElementType, ValueType},
+    session::{IoBinding, Session as OrtSession, builder::GraphOptimizationLevel},
 };
 
-use super::{MINOR_VERSION_MIN, Optimization, frame::FromWorker};
-use crate::{
-    Tensor,
-    model_dir::Files,
-    tensor::{Data, Element},
+use super::{
+    Device, MINOR_VERSION_MIN, Optimization,
+    buffers::{Buffers, output},
+    frame::FromWorker,
 };
+use crate::{Tensor, model_dir::Files};
 
 /// How a session computes.
 #[derive(Clone, Copy)]
 pub(super) struct How {
     pub(super) threads: u32,
-    pub(super) cuda: bool,
+    pub(super) device: Device,
     pub(super) optimization: Optimization,
 }
 
 /// A library and, where one was asked for, a model.
 pub(super) struct Session {
     name: String,
-    model: Option<OrtSession>,
+    model: Option<(OrtSession, Buffers)>,
     /// Sessions must not outlive it.
     _environment: ort::environment::Environment,
 }
@@ -46,9 +44,8 @@ impl Session {
         let environment = builder.with_name("foreblock").with_telemetry(false).build();
         let environment = environment.map_err(|error| unusable(error.to_string()))?;
         let model = graph.map(|graph| commit(&environment, graph, weights, how)).transpose();
-        let model = model.map_err(|error| format!("ONNX Runtime does not load the model: {}", error.message()))?;
-        let device = if how.cuda { "cuda" } else { "cpu" };
-        let name = format!("onnxruntime {} ({device})", version(library));
+        let model = model.map_err(|error| refusal(&error, how.device))?;
+        let name = format!("onnxruntime {} ({})", version(library), how.device.name());
         Ok(Self { name, model, _environment: environment })
     }
 
@@ -59,18 +56,18 @@ impl Session {
 
     /// Runs the model.
     pub(super) fn run(&mut self, inputs: Vec<Tensor>) -> FromWorker {
-        let Some(model) = &mut self.model else { return FromWorker::Failed("no model was loaded".into()) };
-        let values: Result<Vec<_>, String> = inputs.into_iter().map(to_value).collect();
-        let values = match values {
-            Ok(values) => values,
+        let Some((model, buffers)) = &mut self.model else {
+            return FromWorker::Failed("no model was loaded".into());
+        };
+        let binding = match bind(model, buffers, inputs) {
+            Ok(binding) => binding,
             Err(reason) => return FromWorker::Failed(reason),
         };
-        let values: Vec<SessionInputValue<'_>> = values.iter().map(SessionInputValue::from).collect();
-        match model.run(&values[..]) {
+        match model.run_binding(&binding) {
             // A model of the same bytes refuses the same input everywhere, but memory is this machine's.
             Err(error) if error.message().contains("alloc") => FromWorker::Failed(error.message().into()),
             Err(error) => FromWorker::Refused(error.message().into()),
-            Ok(outputs) => match outputs.values().map(|value| from_value(&value)).collect() {
+            Ok(outputs) => match outputs.values().map(|value| output(&value)).collect() {
                 Ok(tensors) => FromWorker::Outputs(tensors),
                 Err(reason) => FromWorker::Failed(reason),
             },
@@ -78,12 +75,29 @@ impl Session {
     }
 }
 
+/// Inputs as the device takes them, and where outputs are to land. One for each run: what a run has written to an output
+/// would fix that output's shape for the next.
+fn bind(model: &OrtSession, buffers: &Buffers, inputs: Vec<Tensor>) -> Result<IoBinding, String> {
+    let text = |error: ort::Error| error.message().to_owned();
+    let mut binding = model.create_binding().map_err(text)?;
+    if inputs.len() != model.inputs().len() {
+        return Err(format!("{} inputs for a model of {}", inputs.len(), model.inputs().len()));
+    }
+    for (input, tensor) in model.inputs().iter().zip(inputs) {
+        binding.bind_input(input.name(), &buffers.input(tensor)?).map_err(text)?;
+    }
+    for output in model.outputs() {
+        binding.bind_output_to_device(output.name(), buffers.output(output.dtype())).map_err(text)?;
+    }
+    Ok(binding)
+}
+
 fn commit(
     environment: &ort::environment::Environment,
     graph: &[u8],
     weights: &Files,
-    How { threads, cuda, optimization }: How,
-) -> ort::Result<OrtSession> {
+    How { threads, device, optimization }: How,
+) -> ort::Result<(OrtSession, Buffers)> {
     let level = match optimization {
         Optimization::Disabled => GraphOptimizationLevel::Disable,
         Optimization::Basic => GraphOptimizationLevel::Level1,
@@ -94,20 +108,44 @@ fn commit(
         .with_optimization_level(level)?
         .with_intra_threads(threads as usize)?
         .with_inter_threads(1)?
+        // Threads that spin for work would take the builder's processors.
+        .with_intra_op_spinning(false)?
         .with_deterministic_compute(true)?;
-    if cuda {
-        // TF32 would keep 10 bits of 23; the search for the fastest algorithm would choose another one each time.
-        let device = ep::CUDA::default()
-            .with_tf32(false)
-            .with_conv_algorithm_search(ep::cuda::ConvAlgorithmSearch::Default)
-            .build()
-            .error_on_failure();
-        builder = builder.with_execution_providers([device])?;
+    if device != Device::Cpu {
+        builder = builder.with_execution_providers(providers(device))?;
     }
     for (name, content) in weights {
         builder = builder.with_external_initializer_file_in_memory(name, content.to_vec().into())?;
     }
-    builder.commit_from_memory(graph)
+    let session = builder.commit_from_memory(graph)?;
+    let buffers = Buffers::new(&session, device)?;
+    Ok((session, buffers))
+}
+
+/// What computes on a GPU, by preference. One that is missing is an error: a slower device would answer otherwise.
+fn providers(device: Device) -> Vec<ep::ExecutionProviderDispatch> {
+    // TF32 would keep 10 bits of 23; the search for the fastest algorithm would choose another one each time.
+    let cuda = ep::CUDA::default().with_tf32(false).with_conv_algorithm_search(ep::cuda::ConvAlgorithmSearch::Default);
+    let cuda = cuda.build().error_on_failure();
+    // Single precision only: answers of half the bits are another model's.
+    let tensor_rt = ep::TensorRT::default().with_fp16(false).build().error_on_failure();
+    if device == Device::TensorRt { vec![tensor_rt, cuda] } else { vec![cuda] }
+}
+
+/// Why a model does not load; on a GPU it may be for want of one.
+fn refusal(error: &ort::Error, device: Device) -> String {
+    let reason = error.message();
+    match device {
+        Device::Cpu => format!("ONNX Runtime does not load the model: {reason}"),
+        Device::Cuda => format!(
+            "ONNX Runtime does not load the model on CUDA: {reason}; it needs an NVIDIA GPU with its driver, and the library \
+             that `foreblock setup --cuda` fetches; --engine ort computes without a GPU"
+        ),
+        Device::TensorRt => format!(
+            "ONNX Runtime does not load the model with TensorRT: {reason}; it needs TensorRT's libraries where the system's \
+             loader finds them, beside what --engine ort-cuda needs"
+        ),
+    }
 }
 
 /// The version in the library's file name, or the one that it must have at least.
@@ -116,69 +154,4 @@ fn version(library: &Path) -> String {
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let numbers = name.trim_end_matches(".dylib").trim_start_matches(|c: char| !c.is_ascii_digit());
     if numbers.contains('.') { numbers.to_owned() } else { format!("1.{MINOR_VERSION_MIN} or newer") }
-}
-
-fn to_value(tensor: Tensor) -> Result<DynValue, String> {
-    fn plain<T>(shape: Vec<i64>, values: &[T]) -> ort::Result<DynValue>
-    where
-        T: ort::value::PrimitiveTensorElementType + Clone + std::fmt::Debug + 'static,
-    {
-        Ok(ort::value::Tensor::from_array((shape, values.to_vec()))?.into_dyn())
-    }
-    let shape: Vec<i64> = tensor.shape().iter().map(|length| *length as i64).collect();
-    let value = match tensor.data() {
-        Data::F32(v) => plain(shape, v),
-        Data::F64(v) => plain(shape, v),
-        Data::F16(v) => plain(shape, v),
-        Data::Bf16(v) => plain(shape, v),
-        Data::U8(v) => plain(shape, v),
-        Data::I8(v) => plain(shape, v),
-        Data::U16(v) => plain(shape, v),
-        Data::I16(v) => plain(shape, v),
-        Data::U32(v) => plain(shape, v),
-        Data::I32(v) => plain(shape, v),
-        Data::U64(v) => plain(shape, v),
-        Data::I64(v) => plain(shape, v),
-        Data::Bool(v) => plain(shape, v),
-        Data::String(v) => ort::value::Tensor::from_string_array((shape, &v[..])).map(|value| value.into_dyn()),
-    };
-    value.map_err(|error| format!("ONNX Runtime does not take a tensor of {:?}: {}", tensor.shape(), error.message()))
-}
-
-fn from_value(value: &DynValue) -> Result<Tensor, String> {
-    let kind = match value.dtype() {
-        ValueType::Tensor { ty, .. } => *ty,
-        other => return Err(format!("an output is a {other:?}, not a tensor; export the model without ZipMap")),
-    };
-    fn plain<T>(value: &DynValue) -> Result<Tensor, String>
-    where
-        T: ort::value::PrimitiveTensorElementType + Element,
-    {
-        let (shape, values) = value.try_extract_tensor::<T>().map_err(|error| error.to_string())?;
-        tensor(shape, values.to_vec())
-    }
-    fn tensor<T: Element>(shape: &[i64], values: Vec<T>) -> Result<Tensor, String> {
-        let shape: Vec<usize> = shape.iter().map(|length| *length as usize).collect();
-        Tensor::new(shape, values).map_err(|failure| failure.reason)
-    }
-    match kind {
-        TensorElementType::Float32 => plain::<f32>(value),
-        TensorElementType::Float64 => plain::<f64>(value),
-        TensorElementType::Float16 => plain::<f16>(value),
-        TensorElementType::Bfloat16 => plain::<bf16>(value),
-        TensorElementType::Uint8 => plain::<u8>(value),
-        TensorElementType::Int8 => plain::<i8>(value),
-        TensorElementType::Uint16 => plain::<u16>(value),
-        TensorElementType::Int16 => plain::<i16>(value),
-        TensorElementType::Uint32 => plain::<u32>(value),
-        TensorElementType::Int32 => plain::<i32>(value),
-        TensorElementType::Uint64 => plain::<u64>(value),
-        TensorElementType::Int64 => plain::<i64>(value),
-        TensorElementType::Bool => plain::<bool>(value),
-        TensorElementType::String => {
-            let (shape, values) = value.try_extract_strings().map_err(|error| error.to_string())?;
-            tensor(shape, values)
-        }
-        other => Err(format!("an output has the element type {other:?}, which is not supported")),
-    }
 }

@@ -225,3 +225,16 @@ fn a_broken_model_is_an_error() {
         OrtModel::start(&graph("NoSuchOperator", &[("x", 1)], 1), &Files::new(), 1, &config).err().unwrap().to_string();
     assert!(error.starts_with("ONNX Runtime does not load the model: "), "{error}");
 }
+
+#[test]
+fn a_gpu_that_is_not_there_is_an_error_with_advice() {
+    let Some(config) = real() else { return };
+    for (device, advice) in [(Device::Cuda, "foreblock setup --cuda"), (Device::TensorRt, "TensorRT's libraries")] {
+        // CI's library is the one without GPUs; a node says so when it starts, before any request.
+        match probe(&OrtConfig { device, ..config.clone() }) {
+            Err(OrtError::Load(reason)) => assert!(reason.contains(advice), "{reason}"),
+            Ok(name) => assert!(name.contains(device.name()), "{name}"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}

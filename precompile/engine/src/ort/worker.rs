@@ -32,10 +32,10 @@ fn serve() -> io::Result<()> {
         let message = ToWorker::read(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no message"))?;
         drop(bytes);
         let answer = match message {
-            ToWorker::Load { library, graph, weights, threads, cuda, optimization, limits } => {
+            ToWorker::Load { library, graph, weights, threads, device, optimization, limits } => {
                 let limited = limits.set().and_then(|()| limits.renew_cpu());
                 let loaded = limited.and_then(|()| {
-                    Session::load(&library, graph.as_deref(), &weights, How { threads, cuda, optimization })
+                    Session::load(&library, graph.as_deref(), &weights, How { threads, device, optimization })
                 });
                 match loaded {
                     Ok(session) => {
