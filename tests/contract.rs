@@ -31,8 +31,13 @@ pub fn create_through_ir(node: &Node, project: &str, contract: &str, constructor
 
 /// Runs a `forge script` as a user does, and gives what its `run` returned: each value by its name, as forge writes it.
 pub fn script(node: &Node, project: &str, script: &str) -> Value {
+    script_with(node, project, script, &[])
+}
+
+/// The same, with variables in its environment.
+pub fn script_with(node: &Node, project: &str, script: &str, variables: &[(&str, &str)]) -> Value {
     let mut command = forge();
-    command.current_dir(workspace().join(project)).env("FOREBLOCK_URL", node.url());
+    command.current_dir(workspace().join(project)).env("FOREBLOCK_URL", node.url()).envs(variables.iter().copied());
     command.args(["script", script, "--broadcast", "--skip-simulation", "--json", "--rpc-url", &node.url()]);
     json_in(&succeed(&mut command))["returns"].take()
 }

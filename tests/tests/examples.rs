@@ -109,9 +109,9 @@ fn a_guard_waits_longer_where_the_words_hide_a_payment() {
 }
 
 #[test]
-fn a_pool_gets_its_fees_from_two_models_in_a_chain() {
+fn a_market_maker_gets_its_fees_from_two_models_in_a_chain() {
     let node = Node::start(&[]);
-    let returned = script(&node, "examples/dynamic-fee", "script/Deploy.s.sol");
+    let returned = script(&node, "examples/chained-models", "script/Deploy.s.sol");
     let fees = address(&returned, "fees");
     // Up and down by a tenth every day, and the pool holds mostly base.
     for day in 1..=16 {

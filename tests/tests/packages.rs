@@ -2,80 +2,69 @@
 
 use foreblock_tests::{
     contract::script,
-    node::Node,
-    tools::{foreblock, forge, node_22, npm, succeed, workspace},
+    node::{ALICE_KEY, Node},
+    project::{copy, npm_project, write},
+    tools::{foreblock, node_22, npm, succeed, workspace},
 };
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
-use tempfile::TempDir;
 
-/// Where each package lies in the repository.
-const PACKAGES: [&str; 3] = ["contracts", "contracts/npm/foreblock-viem", "contracts/npm/hardhat-foreblock"];
-
-/// A new project that has the packages, and no others but what the tests are provisioned with: it lies beside those, where
-/// Node.js looks for what the project itself lacks.
-fn new_project() -> TempDir {
-    let provisioned = npm();
-    let folder = TempDir::new_in(provisioned.parent().expect("a folder in a folder")).expect("a folder can be made");
-    fs::write(folder.path().join("package.json"), r#"{ "name": "project", "version": "0.0.0", "type": "module" }"#)
-        .unwrap();
-    let mut install = in_folder(folder.path());
-    install.args(["install", "--offline", "--legacy-peer-deps", "--ignore-scripts", "--no-audit", "--no-fund"]);
-    succeed(install.args(pack(folder.path())));
-    folder
+/// What users of the packages write, for Node.js and for TypeScript.
+fn users() -> PathBuf {
+    workspace().join("tests/clients/packages")
 }
 
-fn pack(folder: &Path) -> Vec<PathBuf> {
-    let pack = |package: &&str| {
-        let mut npm = in_folder(&workspace().join(package));
-        let printed = succeed(npm.args(["pack", "--silent", "--pack-destination"]).arg(folder));
-        folder.join(printed.trim())
-    };
-    PACKAGES.iter().map(pack).collect()
+/// Runs one file of tests with Node.js 22 and expects at least one to pass and none to fail.
+fn passes(test: &Path, node: &Node) {
+    let folder = test.parent().expect("a test is in a folder");
+    let mut runner = node_22();
+    runner.args(["--test", "--test-reporter=tap", "--test-force-exit"]).arg(test).current_dir(folder);
+    runner.env("NODE_URL", node.url()).env("PRIVATE_KEY", ALICE_KEY).env_remove("NODE_PATH");
+    let printed = succeed(&mut runner);
+    assert!(printed.contains("# fail 0") && !printed.contains("# pass 0"), "{printed}");
 }
 
-/// npm, to be run in a folder.
-fn in_folder(folder: &Path) -> Command {
-    let mut npm = Command::new("npm");
-    npm.current_dir(folder).env("npm_config_update_notifier", "false");
-    npm
+#[test]
+fn viem_users_call_wait_and_watch() {
+    let (project, node) = (npm_project(), Node::start(&[]));
+    let test = project.path().join("viem.js");
+    fs::copy(users().join("viem.js"), &test).unwrap();
+    passes(&test, &node);
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy(&path, &target) } else { fs::copy(&path, &target).map(drop).unwrap() }
+#[test]
+fn the_declarations_say_what_typescript_may_rely_on() {
+    let project = npm_project();
+    copy(&users(), project.path());
+    let mut compiler = node_22();
+    compiler.arg(npm().join("typescript/bin/tsc")).args(["--project", "tsconfig.json"]).current_dir(project.path());
+    succeed(&mut compiler);
+}
+
+/// The examples of the package's page, as they stand there but for the node's address.
+#[test]
+fn what_the_page_of_foreblock_viem_shows_runs() {
+    let (project, node) = (npm_project(), Node::start(&[]));
+    let page = fs::read_to_string(workspace().join("contracts/npm/foreblock-viem/README.md")).unwrap();
+    let examples: Vec<&str> = page.split("```js\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() >= 2, "{page}");
+    let (rpc, socket) = (node.url(), node.url().replace("http", "ws"));
+    for (index, example) in examples.iter().enumerate() {
+        let file = format!("example-{index}.mjs");
+        let here = example.replace("http://127.0.0.1:8545", &rpc).replace("ws://127.0.0.1:8545", &socket);
+        write(project.path(), &file, &here);
+        let mut run = node_22();
+        let printed = succeed(run.arg(&file).current_dir(project.path()).env_remove("NODE_PATH"));
+        assert!(!printed.trim().is_empty(), "example {index} prints what it got");
     }
 }
 
 #[test]
-fn a_new_project_whose_test_is_three_lines() {
-    let project = new_project();
-    let root = project.path();
-    fs::create_dir(root.join("test")).unwrap();
-    fs::write(
-        root.join("foundry.toml"),
-        "[profile.default]\nlibs = [\"node_modules\"]\nevm_version = \"cancun\"\noptimizer = true\n\
-         remappings = [\"@foreblock/contracts/=node_modules/@foreblock/contracts/\"]\n",
-    )
-    .unwrap();
-    let test = "import {Inference, InferenceTest} from \"@foreblock/contracts/src/testing/InferenceTest.sol\";\n\
-                contract First is InferenceTest {\n\
-                function test() public { givesScore(\"model\", 7); assert(Inference.score(\"model\", row(1)) == 7); } }\n";
-    assert_eq!(test.lines().count(), 3);
-    fs::write(root.join("test/First.t.sol"), test).unwrap();
-    let printed = succeed(forge().args(["test"]).current_dir(root));
-    assert!(printed.contains("1 tests passed, 0 failed"), "{printed}");
-}
-
-#[test]
 fn hardhat_tests_pass_against_mocks_and_against_the_node() {
-    let project = new_project();
+    let project = npm_project();
     let root = project.path();
     copy(&workspace().join("contracts/npm/hardhat-foreblock/test/project"), root);
     let hardhat = |args: &[&str]| {
@@ -101,7 +90,7 @@ fn hardhat_tests_pass_against_mocks_and_against_the_node() {
 
 #[test]
 fn an_ethers_user_gets_the_answer_by_a_call_and_by_a_transaction() {
-    let project = new_project();
+    let project = npm_project();
     let node = Node::start(&[]);
     script(&node, "examples/quickstart", "script/Ask.s.sol");
     fs::copy(workspace().join("examples/ethers/ask.js"), project.path().join("ask.cjs")).unwrap();

@@ -1,10 +1,21 @@
-import type { ForeblockActions, Tensor } from 'foreblock-viem';
+import type { ForeblockActions, InferenceEvent, Tensor } from 'foreblock-viem';
 import type { ChainType, DefaultChainType } from 'hardhat/types/network';
 import type { HardhatPlugin } from 'hardhat/types/plugins';
 import type { EthereumProvider } from 'hardhat/types/providers';
 import type { Hash, Hex, PublicClient, TransactionReceipt } from 'viem';
 
-export { inferenceAbi, encodeTensors, decodeTensors, tensor, text, texts, values, numbers } from 'foreblock-viem';
+export {
+  InferenceExpiredError,
+  InferenceTimeoutError,
+  inferenceAbi,
+  encodeTensors,
+  decodeTensors,
+  tensor,
+  text,
+  texts,
+  values,
+  numbers,
+} from 'foreblock-viem';
 
 /** How the devnet behind the network `foreblock` is started. */
 export interface ForeblockUserConfig {
@@ -45,12 +56,22 @@ export interface InferenceMock {
 /** What each network connection has under `foreblock`. All but `mock` needs a Foreblock node. */
 export interface ForeblockConnection {
   client: PublicClient & ForeblockActions;
-  models(): ReturnType<ForeblockActions['inferenceModels']>;
+  models: ForeblockActions['inferenceModels'];
   /** The id of a model by its name. */
   model(name: string): Promise<Hash>;
-  status(hash?: Hash): Promise<Record<string, unknown>>;
+  status: ForeblockActions['inferenceStatus'];
   infer(model: Hash, inputs: readonly Tensor[]): Promise<Tensor[]>;
-  waitForInference(hash: Hash, options?: { timeoutMs?: number }): Promise<TransactionReceipt>;
+  /** Throws `InferenceTimeoutError` or `InferenceExpiredError`. */
+  waitForInference(
+    hash: Hash,
+    options?: { timeoutMs?: number; onEvent?: (event: InferenceEvent) => void },
+  ): Promise<TransactionReceipt>;
+  /** News of a transaction's inferences; returns what ends it. */
+  watchInference(
+    hash: Hash,
+    onEvent: (event: InferenceEvent) => void,
+    options?: { onError?: (error: Error) => void },
+  ): () => Promise<void>;
   mock(): Promise<InferenceMock>;
 }
 

@@ -10,4 +10,15 @@ export default {
 
 export { startDevnet } from './devnet.js';
 export { installMock } from './mock.js';
-export { inferenceAbi, encodeTensors, decodeTensors, tensor, text, texts, values, numbers } from './tensors.js';
+export {
+  InferenceExpiredError,
+  InferenceTimeoutError,
+  inferenceAbi,
+  encodeTensors,
+  decodeTensors,
+  tensor,
+  text,
+  texts,
+  values,
+  numbers,
+} from 'foreblock-viem';

@@ -1,8 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { encodeFunctionData, parseAbi } from 'viem';
-import foreblock from 'foreblock-viem';
-
-const { INFERENCE_ADDRESS, encodeTensors, tensor, text } = foreblock;
+import { INFERENCE_ADDRESS, encodeTensors, tensor, text } from 'foreblock-viem';
 
 const ABI = parseAbi([
   'function answer(bytes32 modelId, bytes input, bytes output)',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { network } from 'hardhat';
-import { numbers, startDevnet, tensor, values } from 'hardhat-foreblock';
+import { InferenceExpiredError, InferenceTimeoutError, numbers, startDevnet, tensor, values } from 'hardhat-foreblock';
 import { RETURNS, deployAsker } from './asker.js';
 
 let connection;
@@ -29,11 +29,27 @@ test('a transaction waits for its answer, and its status says where it stands', 
   await provider.request({ method: 'evm_setAutomine', params: [false] });
   const model = await foreblock.model('volatility');
   const hash = await asker.send(model, RETURNS.map((value) => value / 2));
-  await assert.rejects(foreblock.waitForInference(hash, { timeoutMs: 50 }), /is not mined after 50 ms; its inferences/);
+  const late = await foreblock.waitForInference(hash, { timeoutMs: 50 }).catch((error) => error);
+  assert.ok(late instanceof InferenceTimeoutError, late);
+  assert.match(late.message, /is not mined after 50 ms: it is/);
   assert.equal((await foreblock.status(hash)).hash, hash);
   await provider.request({ method: 'evm_setAutomine', params: [true] });
   await provider.request({ method: 'evm_mine', params: [] });
   assert.equal((await foreblock.waitForInference(hash)).status, 'success');
+});
+
+test('a transaction that is dropped is not waited for', async () => {
+  const { provider, foreblock } = connection;
+  await provider.request({ method: 'evm_setAutomine', params: [false] });
+  const events = [];
+  const hash = await asker.send(await foreblock.model('volatility'), RETURNS.map((value) => value / 3));
+  const stop = foreblock.watchInference(hash, (event) => events.push(event));
+  const waiting = foreblock.waitForInference(hash, { timeoutMs: 20_000 });
+  setTimeout(() => provider.request({ method: 'anvil_dropTransaction', params: [hash] }), 300);
+  await assert.rejects(waiting, InferenceExpiredError);
+  await stop();
+  assert.ok(events.every(({ transaction }) => transaction === hash));
+  await provider.request({ method: 'evm_setAutomine', params: [true] });
 });
 
 test('models are listed, and an unknown name is an error', async () => {

@@ -6,12 +6,12 @@ import {TensorCodec} from "@foreblock/contracts/src/libraries/TensorCodec.sol";
 import {TensorLib} from "@foreblock/contracts/src/Tensor.sol";
 import {InferenceTest} from "@foreblock/contracts/src/testing/InferenceTest.sol";
 import {vm} from "@foreblock/contracts/src/testing/Vm.sol";
-import {DynamicFee} from "../src/DynamicFee.sol";
+import {ChainedFees} from "../src/ChainedFees.sol";
 
-contract DynamicFeeTest is InferenceTest {
+contract ChainedFeesTest is InferenceTest {
     bytes32 private constant VOLATILITY = keccak256("volatility");
     bytes32 private constant FEE = keccak256("fee");
-    DynamicFee private fees = new DynamicFee(address(this), VOLATILITY, FEE);
+    ChainedFees private fees = new ChainedFees(address(this), VOLATILITY, FEE);
 
     function test_the_second_model_gets_the_first_ones_answer() public {
         givesScore(VOLATILITY, 0.02e18);
@@ -56,13 +56,13 @@ contract DynamicFeeTest is InferenceTest {
     function test_bad_notes_are_refused() public {
         vm.warp(1_000_000);
         fees.note(1, 0);
-        vm.expectRevert(abi.encodeWithSelector(DynamicFee.TooEarly.selector, 1_000_000 + 1 days));
+        vm.expectRevert(abi.encodeWithSelector(ChainedFees.TooEarly.selector, 1_000_000 + 1 days));
         fees.note(1, 0);
         vm.warp(1_000_000 + 1 days);
-        vm.expectRevert(DynamicFee.InvalidPrice.selector);
+        vm.expectRevert(ChainedFees.InvalidPrice.selector);
         fees.note(0, 0);
         vm.prank(address(1));
-        vm.expectRevert(abi.encodeWithSelector(DynamicFee.OnlyPool.selector, address(1)));
+        vm.expectRevert(abi.encodeWithSelector(ChainedFees.OnlyPool.selector, address(1)));
         fees.note(1, 0);
     }
 

@@ -8,7 +8,7 @@ import {TensorLib} from "@foreblock/contracts/src/Tensor.sol";
 /// @title Fees of a pool, by two models: how much the price will move, and what to ask for trading meanwhile.
 /// @notice The second model's input is the first one's output, in the same transaction. The pool notes a price each day and asks
 /// for fees before a swap. Where a model has no answer, the last fees stay.
-contract DynamicFee {
+contract ChainedFees {
     /// @notice The model looks back so many days.
     uint256 public constant DAYS = 16;
     int256 private constant ONE = 1e18;
