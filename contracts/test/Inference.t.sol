@@ -5,6 +5,7 @@ import {DType, IInference, ModelInfo, Profile, Tensor} from "../src/interfaces/I
 import {Inference} from "../src/Inference.sol";
 import {TensorCodec} from "../src/libraries/TensorCodec.sol";
 import {TensorLib} from "../src/Tensor.sol";
+import {WadVector} from "../src/WadVector.sol";
 import {InferenceTest} from "../src/testing/InferenceTest.sol";
 import {vm} from "../src/testing/Vm.sol";
 import {Check} from "./Check.sol";
@@ -262,6 +263,42 @@ contract InferenceLibraryTest is InferenceTest, Check {
         this.runOr(MODEL, "", 0, "");
     }
 
+    function test_empty_features_and_texts_are_asked_as_they_are() public {
+        int256[] memory none = new int256[](0);
+        expectRun(MODEL, abi.encode(_list(Tensor(DType.Wad, TensorLib.shape(1, 0), ""))));
+        givesVector(MODEL, none, none);
+        dirtyMemory();
+        assertEq(Inference.vector(MODEL, none).length, 0);
+        givesText(MODEL, "", "");
+        assertEq(Inference.text(MODEL, ""), "");
+        vm.expectRevert(Inference.UnexpectedOutput.selector);
+        this.score(MODEL, none);
+    }
+
+    function test_a_class_of_no_values_reverts() public {
+        givesVector(MODEL, new int256[](0));
+        vm.expectRevert(WadVector.EmptyVector.selector);
+        this.class(MODEL, row(0));
+    }
+
+    function test_a_huge_row_goes_both_ways() public {
+        int256[] memory features = new int256[](50_000);
+        (features[0], features[49_999]) = (type(int256).min, type(int256).max);
+        bytes memory returnsRest = hex"600b380380600b5f395ff3"; // what stands behind these 11 bytes
+        vm.etch(Inference.PRECOMPILE, bytes.concat(returnsRest, abi.encode(TensorCodec.encodeRow(features))));
+        dirtyMemory();
+        assertEq(Inference.vector(MODEL, features), features);
+    }
+
+    function test_a_huge_length_in_the_answer_reverts_and_allocates_nothing() public {
+        uint32[] memory huge = new uint32[](2);
+        (huge[0], huge[1]) = (type(uint32).max, type(uint32).max);
+        bytes memory output = abi.encode(_list(Tensor(DType.Wad, huge, "")));
+        inference.answerAll(MODEL, output);
+        vm.expectRevert(TensorCodec.MalformedTensors.selector);
+        this.score{gas: 200_000}(MODEL, row(0));
+    }
+
     function test_model_info() public {
         assertTrue(!Inference.model(MODEL).known, "not known");
         inference.addModel(MODEL, 1_000, 2_000);
@@ -302,9 +339,18 @@ contract InferenceLibraryTest is InferenceTest, Check {
         gas -= gasleft();
     }
 
+    function _list(Tensor memory tensor) private pure returns (Tensor[] memory tensors) {
+        tensors = new Tensor[](1);
+        tensors[0] = tensor;
+    }
+
     // Reached by a call, so that a revert can be expected.
     function score(bytes32 modelId, int256[] memory features) external view returns (int256) {
         return Inference.score(modelId, features);
+    }
+
+    function class(bytes32 modelId, int256[] memory features) external view returns (uint256, int256) {
+        return Inference.class(modelId, features);
     }
 
     function text(bytes32 modelId, string memory prompt) external view returns (string memory) {

@@ -189,11 +189,21 @@ fn forge_tests_run_on_a_fork_of_the_node() {
     succeed(cast().arg("send").args(ask).args(["--private-key", ALICE_KEY, "--rpc-url", &node.url()]));
     let first = node.rpc("eth_getStorageAt", json!([deployed, "0x0", "latest"]));
     let mut test = forge();
-    test.current_dir(workspace().join("tests/contracts")).args(["test", "--json", "--fork-url", &node.url()]);
+    test.current_dir(workspace().join("tests/contracts"));
+    test.args(["test", "--match-path", "test/Fork.t.sol", "--json", "--fork-url", &node.url()]);
     test.env("FOREBLOCK_URL", node.url()).env("DEPLOYED", &deployed).env("MODEL", &model);
     let printed = succeed(test.env("FIRST", first.as_str().unwrap()));
     let results: Value = serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error} in {printed}"));
     let tests = &results["test/Fork.t.sol:ForkTest"]["test_results"];
     let passed = tests.as_object().into_iter().flatten().filter(|(_, test)| test["status"] == "Success").count();
     assert_eq!(passed, 2, "{results}");
+}
+
+#[test]
+fn stock_forge_tests_ask_the_node_and_get_its_errors_whole() {
+    let node = Node::start(&[]);
+    let mut test = forge();
+    test.current_dir(workspace().join("tests/contracts")).args(["test", "--match-path", "test/Devnet.t.sol"]);
+    let printed = succeed(test.env("FOREBLOCK_URL", node.url()));
+    assert!(printed.contains("8 tests passed, 0 failed, 0 skipped"), "{printed}");
 }

@@ -28,7 +28,9 @@ fn repository(folder: &Path) {
     let run = |args: &[&str]| {
         let mut git = Command::new("git");
         git.arg("--git-dir").arg(folder.join("foreblock.git")).arg("--work-tree").arg(workspace());
-        succeed(git.args(["-c", "user.name=test", "-c", "user.email=test@example"]).args(args).current_dir(workspace()));
+        succeed(
+            git.args(["-c", "user.name=test", "-c", "user.email=test@example"]).args(args).current_dir(workspace()),
+        );
     };
     succeed(Command::new("git").args(["init", "--quiet", "--bare"]).arg(folder.join("foreblock.git")));
     run(&["add", "--all"]);
@@ -122,5 +124,8 @@ fn without_the_remapping_forge_says_what_is_missing() {
     write(project.path(), "test/First.t.sol", &first_test());
     let output = finish(forge().arg("test").current_dir(project.path()));
     let printed = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-    assert!(!output.status.success() && printed.contains("@foreblock/contracts/src/testing/InferenceTest.sol"), "{printed}");
+    assert!(
+        !output.status.success() && printed.contains("@foreblock/contracts/src/testing/InferenceTest.sol"),
+        "{printed}"
+    );
 }

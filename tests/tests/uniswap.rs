@@ -40,7 +40,8 @@ struct Pool {
 fn open(node: &Node) -> Pool {
     let manager = create(node, "PoolManager", ALICE);
     let mut tokens = [create(node, "TestERC20", PLENTY), create(node, "TestERC20", PLENTY)];
-    let (liquidity, swaps) = (create(node, "PoolModifyLiquidityTest", &manager), create(node, "PoolSwapTest", &manager));
+    let (liquidity, swaps) =
+        (create(node, "PoolModifyLiquidityTest", &manager), create(node, "PoolSwapTest", &manager));
     for (token, spender) in tokens.iter().flat_map(|token| [(token, &liquidity), (token, &swaps)]) {
         send(node, token, "approve(address,uint256)", &[spender, PLENTY]);
     }
@@ -66,16 +67,20 @@ impl Pool {
         let receipt = send(node, &self.swaps, &swap, &[&self.key, &params, "(false,false)", "0x"]);
         assert_eq!(receipt["status"], "0x1");
         let logs = receipt["logs"].as_array().expect("logs");
-        let swapped = logs.iter().find(|log| {
-            log["address"].as_str() == Some(&self.manager) && log["topics"][1].as_str() == Some(&self.id)
-        });
+        let swapped = logs
+            .iter()
+            .find(|log| log["address"].as_str() == Some(&self.manager) && log["topics"][1].as_str() == Some(&self.id));
         let data = swapped.and_then(|log| log["data"].as_str()).unwrap_or_else(|| panic!("no swap in {receipt}"));
         u64::from_str_radix(&data[data.len() - 6..], 16).expect("the last word is the fee")
     }
 
     /// What the model is asked, as the hook says it.
     fn returns(&self, node: &Node) -> Vec<f64> {
-        let data = format!("{}{}", succeed(foreblock_tests::tools::cast().args(["sig", "returnsOf(bytes32)"])).trim(), &self.id[2..]);
+        let data = format!(
+            "{}{}",
+            succeed(foreblock_tests::tools::cast().args(["sig", "returnsOf(bytes32)"])).trim(),
+            &self.id[2..]
+        );
         let answer = node.rpc("eth_call", json!([{ "to": self.hook, "data": data }, "latest"]));
         let words = answer.as_str().expect("hex")[2..].as_bytes().chunks(64).skip(2);
         let low = |word: &[u8]| u128::from_str_radix(std::str::from_utf8(&word[32..]).expect("hex"), 16).expect("hex");

@@ -1,6 +1,7 @@
 'use strict';
 
 const { readContract } = require('viem/actions');
+const { getAction } = require('viem/utils');
 const { INFERENCE_ADDRESS, inferenceAbi } = require('./abi.js');
 const { InferenceExpiredError, InferenceTimeoutError } = require('./errors.js');
 const { watchInference } = require('./news.js');
@@ -24,7 +25,9 @@ const foreblockActions = ({ address = INFERENCE_ADDRESS } = {}) => (client) => (
   /** A model's output for these tensors, by eth_call: nothing is sent. */
   async infer({ model, inputs }) {
     const args = [model, encodeTensors(inputs)];
-    return decodeTensors(await readContract(client, { address, abi: inferenceAbi, functionName: 'run', args }));
+    // The client's own, where it has it: errors of another copy of viem (ES modules have one) would not be decoded.
+    const read = getAction(client, readContract, 'readContract');
+    return decodeTensors(await read({ address, abi: inferenceAbi, functionName: 'run', args }));
   },
 
   /** The receipt of a transaction that may have to wait for its answers. */

@@ -1,6 +1,7 @@
 'use strict';
 
 const { getTransactionReceipt } = require('viem/actions');
+const { getAction } = require('viem/utils');
 const { InferenceExpiredError, InferenceTimeoutError } = require('./errors.js');
 const { watchInference } = require('./news.js');
 
@@ -11,7 +12,7 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function receiptOf(client, hash) {
   try {
-    return await getTransactionReceipt(client, { hash });
+    return await getAction(client, getTransactionReceipt, 'getTransactionReceipt')({ hash });
   } catch (error) {
     if (error.name === 'TransactionReceiptNotFoundError') return null;
     throw error;

@@ -48,6 +48,7 @@ export async function startDevnet({ binary = process.env.FOREBLOCK_BIN ?? 'foreb
     process.off('exit', kill);
     if (child.exitCode !== null || child.signalCode !== null) return;
     const exited = new Promise((resolve) => child.once('exit', resolve));
+    child.ref(); // whoever waits for the end keeps the process alive
     child.kill('SIGTERM');
     await exited;
   };

@@ -8,7 +8,7 @@ struct Number {
     int128 decimals;
 }
 
-struct NumberTensor {
+struct MultiDimensionalNumberTensor {
     string name;
     Number[] values;
     uint32[] shape;
@@ -25,12 +25,12 @@ struct JsonScalar {
 }
 
 struct ModelInput {
-    NumberTensor[] numbers;
+    MultiDimensionalNumberTensor[] numbers;
     StringTensor[] strings;
 }
 
 struct ModelOutput {
-    NumberTensor[] numbers;
+    MultiDimensionalNumberTensor[] numbers;
     StringTensor[] strings;
     JsonScalar[] jsons;
     bool is_simulation_result;

@@ -15,7 +15,7 @@ import {
     ModelInput,
     ModelOutput,
     Number,
-    NumberTensor,
+    MultiDimensionalNumberTensor,
     StringTensor
 } from "./IOpenGradient.sol";
 import {ModelNames} from "./ModelNames.sol";
@@ -69,7 +69,7 @@ contract OpenGradientAdapter is IOpenGradient, ModelNames {
     }
 
     /// @dev Whole numbers travel as I64, which models of integers and of floats both take; all others as WAD.
-    function _tensor(NumberTensor memory tensor) private pure returns (Tensor memory) {
+    function _tensor(MultiDimensionalNumberTensor memory tensor) private pure returns (Tensor memory) {
         int256[] memory values = new int256[](tensor.values.length);
         bool whole = true;
         for (uint256 i = 0; i < values.length; ++i) {
@@ -89,7 +89,7 @@ contract OpenGradientAdapter is IOpenGradient, ModelNames {
         for (uint256 i = 0; i < tensors.length; ++i) {
             if (tensors[i].dtype == DType.Text) ++texts;
         }
-        output.numbers = new NumberTensor[](tensors.length - texts);
+        output.numbers = new MultiDimensionalNumberTensor[](tensors.length - texts);
         output.strings = new StringTensor[](texts);
         (uint256 n, uint256 s) = (0, 0);
         for (uint256 i = 0; i < tensors.length; ++i) {
@@ -104,7 +104,7 @@ contract OpenGradientAdapter is IOpenGradient, ModelNames {
         values[0] = TensorLib.toText(tensor);
     }
 
-    function _numbers(Tensor memory tensor) private pure returns (NumberTensor memory result) {
+    function _numbers(Tensor memory tensor) private pure returns (MultiDimensionalNumberTensor memory result) {
         bool wad = tensor.dtype == DType.Wad;
         int256[] memory values = wad ? TensorLib.takeWads(tensor) : TensorLib.toInts(tensor);
         result.shape = tensor.shape;

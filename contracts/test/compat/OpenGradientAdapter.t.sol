@@ -16,8 +16,8 @@ contract OpenGradientClient {
     Number public result;
 
     function ask(string calldata cid) external {
-        ModelInput memory input = ModelInput(new NumberTensor[](1), new StringTensor[](0));
-        input.numbers[0] = NumberTensor("input", new Number[](2), new uint32[](1));
+        ModelInput memory input = ModelInput(new MultiDimensionalNumberTensor[](1), new StringTensor[](0));
+        input.numbers[0] = MultiDimensionalNumberTensor("input", new Number[](2), new uint32[](1));
         input.numbers[0].values[0] = Number(7286679744720459, 17);
         input.numbers[0].values[1] = Number(15, 1);
         input.numbers[0].shape[0] = 2;
@@ -51,8 +51,8 @@ contract OpenGradientAdapterTest is InferenceTest, Check {
     }
 
     function test_whole_numbers_travel_as_integers_and_strings_after_them() public {
-        ModelInput memory input = ModelInput(new NumberTensor[](1), new StringTensor[](1));
-        input.numbers[0] = NumberTensor("n", new Number[](2), new uint32[](2));
+        ModelInput memory input = ModelInput(new MultiDimensionalNumberTensor[](1), new StringTensor[](1));
+        input.numbers[0] = MultiDimensionalNumberTensor("n", new Number[](2), new uint32[](2));
         input.numbers[0].values[1] = Number(-5, 0);
         (input.numbers[0].shape[0], input.numbers[0].shape[1]) = (2, 1);
         input.strings[0] = StringTensor("s", new string[](1));
@@ -78,7 +78,7 @@ contract OpenGradientAdapterTest is InferenceTest, Check {
 
     function test_numbers_beyond_128_bits_lose_decimals() public {
         givesVector(MODEL, row(1e45, -1e50));
-        ModelInput memory input = ModelInput(new NumberTensor[](0), new StringTensor[](0));
+        ModelInput memory input = ModelInput(new MultiDimensionalNumberTensor[](0), new StringTensor[](0));
         ModelOutput memory output = OG.runModelInference(ModelInferenceRequest(0, CID, input));
         assertEq(output.numbers[0].values[0].value, 1e38);
         assertEq(output.numbers[0].values[0].decimals, 11);
@@ -103,6 +103,17 @@ contract OpenGradientAdapterTest is InferenceTest, Check {
         assertEq(response.finish_reason, "stop");
     }
 
+    function test_the_selectors_are_those_of_the_published_abi() public pure {
+        string memory tensors = "((string,(int128,int128)[],uint32[])[],(string,string[])[])";
+        bytes memory inference = bytes(string.concat("runModelInference((uint8,string,", tensors, "))"));
+        assertTrue(IOpenGradient.runModelInference.selector == bytes4(keccak256(inference)), "inference");
+        bytes memory completion = "runLLMCompletion((uint8,string,string,uint32,string[],uint32))";
+        assertTrue(IOpenGradient.runLLMCompletion.selector == bytes4(keccak256(completion)), "completion");
+        bytes memory chat = "runLLMChat((uint8,string,(string,string,string,string,(string,string,string)[])[],"
+            "(string,string,string)[],string,uint32,string[],uint32))";
+        assertTrue(IOpenGradient.runLLMChat.selector == bytes4(keccak256(chat)), "chat");
+    }
+
     function test_tools_are_refused() public {
         LLMChatRequest memory chat;
         chat.modelCID = CID;
@@ -112,8 +123,8 @@ contract OpenGradientAdapterTest is InferenceTest, Check {
     }
 
     function test_a_shape_that_does_not_fit_reverts() public {
-        ModelInput memory input = ModelInput(new NumberTensor[](1), new StringTensor[](0));
-        input.numbers[0] = NumberTensor("n", new Number[](2), new uint32[](1));
+        ModelInput memory input = ModelInput(new MultiDimensionalNumberTensor[](1), new StringTensor[](0));
+        input.numbers[0] = MultiDimensionalNumberTensor("n", new Number[](2), new uint32[](1));
         input.numbers[0].shape[0] = 3;
         vm.expectRevert(abi.encodeWithSelector(TensorLib.ShapeMismatch.selector, 3, 2));
         OG.runModelInference(ModelInferenceRequest(0, CID, input));

@@ -8,7 +8,7 @@ struct Number {
     int128 decimals;
 }
 
-struct NumberTensor {
+struct MultiDimensionalNumberTensor {
     string name;
     Number[] values;
     uint32[] shape;
@@ -25,12 +25,12 @@ struct JsonScalar {
 }
 
 struct ModelInput {
-    NumberTensor[] numbers;
+    MultiDimensionalNumberTensor[] numbers;
     StringTensor[] strings;
 }
 
 struct ModelOutput {
-    NumberTensor[] numbers;
+    MultiDimensionalNumberTensor[] numbers;
     StringTensor[] strings;
     JsonScalar[] jsons;
     bool is_simulation_result;
@@ -59,14 +59,14 @@ contract OpenGradientUser {
 
     /// @notice Asks a model of one row of numbers, each with four decimals.
     function runModel(string calldata cid, int128[] calldata row) external {
-        ModelInput memory input = ModelInput(new NumberTensor[](1), new StringTensor[](0));
+        ModelInput memory input = ModelInput(new MultiDimensionalNumberTensor[](1), new StringTensor[](0));
         Number[] memory numbers = new Number[](row.length);
         for (uint256 i = 0; i < row.length; i++) {
             numbers[i] = Number(row[i], 4);
         }
         uint32[] memory shape = new uint32[](2);
         (shape[0], shape[1]) = (1, uint32(row.length));
-        input.numbers[0] = NumberTensor("input", numbers, shape);
+        input.numbers[0] = MultiDimensionalNumberTensor("input", numbers, shape);
         ModelOutput memory output =
             OG_INFERENCE_CONTRACT.runModelInference(ModelInferenceRequest(ModelInferenceMode.VANILLA, cid, input));
         if (output.is_simulation_result == false) {
