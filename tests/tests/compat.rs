@@ -92,7 +92,10 @@ fn a_contract_for_chainlink_functions_gets_its_answer_in_the_transaction_that_as
     assert_eq!(call(&node, &router, "isPending(uint256)(bool)", &["2"]), "true");
     assert_eq!(send(&node, &router, "deliver(uint256)", &["2"])["status"], "0x1");
     let doubled: i128 = call(&node, &user, "lastAnswer()(int256)", &[]).parse().expect("a number");
-    assert!((doubled - 2 * expected(&node)).abs() < 10i128.pow(12), "twice the returns, twice the volatility: {doubled}");
+    assert!(
+        (doubled - 2 * expected(&node)).abs() < 10i128.pow(12),
+        "twice the returns, twice the volatility: {doubled}"
+    );
 }
 
 #[test]
