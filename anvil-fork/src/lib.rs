@@ -13,5 +13,7 @@ pub mod inference;
 pub mod miner;
 pub mod node;
 pub mod pool;
+pub mod print;
 pub mod rpc;
+pub mod signatures;
 pub mod trace;

@@ -1,19 +1,20 @@
 //! The handle that all rooms share. Its callers never see a lock, and who changes the chain goes through [`Node::change`]
 //! or the miner, one at a time.
 
+mod plan;
+
 use crate::{
     accounts::Accounts,
-    chain::{Block, BlockPlan, Clock, Ledger, Snapshot, Spec, View},
+    chain::{Block, Clock, Ledger, Snapshot, Spec, View},
     fork::ForkOptions,
     inference::{Inference, Seal},
     miner::Mining,
     pool::{Order, Pool, Pooled},
+    print::Printing,
 };
-use alloy_evm::EvmEnv;
-use alloy_primitives::{Address, B256, U256, map::HashSet};
+use alloy_primitives::{Address, B256, map::HashSet};
 use foreblock_pre_executor::WriteSet;
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use revm::context_interface::block::BlobExcessGasAndPrice;
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use tokio::sync::{Notify, broadcast};
 
@@ -42,6 +43,8 @@ pub struct NodeConfig {
     pub slots_in_an_epoch: u64,
     /// Who produces the blocks that this node follows; `None` where it produces them itself.
     pub producer: Option<String>,
+    /// What is printed of transactions and calls.
+    pub printing: Printing,
     /// The first block, for `anvil_reset`.
     pub genesis: crate::chain::Genesis,
     /// What the command line says of forks, for `anvil_reset`.
@@ -82,6 +85,8 @@ pub struct Settings {
     pub impersonated: HashSet<Address>,
     /// Who mines when.
     pub mining: Mining,
+    /// Whether blocks are logged and printed.
+    pub logging: bool,
 }
 
 /// The chain and what belongs to its next block.
@@ -215,6 +220,11 @@ impl Node {
         self.settings.read().clone()
     }
 
+    /// Whether blocks are logged and printed.
+    pub fn logging(&self) -> bool {
+        self.settings.read().logging
+    }
+
     /// Changes a setting.
     pub fn set<T>(&self, set: impl FnOnce(&mut Settings) -> T) -> T {
         set(&mut self.settings.write())
@@ -298,93 +308,6 @@ impl Node {
     /// Nonce of an account in the current state.
     pub fn nonce(&self, address: Address) -> Result<u64, crate::chain::StateError> {
         self.view().nonce(address)
-    }
-
-    /// What the next block will be built with.
-    pub fn plan(&self) -> BlockPlan {
-        let chain = self.chain.read();
-        self.plan_for(&chain)
-    }
-
-    pub(crate) fn plan_for(&self, chain: &Chain) -> BlockPlan {
-        let settings = self.settings.read();
-        let parent = chain.ledger.head().clone();
-        let timestamp = chain.clock.peek();
-        let mut env = self.evm_env(&chain.spec, parent.header.number + 1, timestamp);
-        let block = &mut env.block_env;
-        block.beneficiary = settings.coinbase;
-        block.gas_limit = settings.gas_limit;
-        block.basefee = self.next_base_fee(&parent, &settings);
-        block.prevrandao = Some(settings.next_prevrandao.unwrap_or_else(|| {
-            alloy_primitives::keccak256([parent.hash.as_slice(), &timestamp.to_be_bytes()].concat())
-        }));
-        let blobs = chain.spec.blobs(timestamp);
-        block.blob_excess_gas_and_price = blobs.map(|params| {
-            let excess_blob_gas = parent.header.next_block_excess_blob_gas(params).unwrap_or(0);
-            BlobExcessGasAndPrice { excess_blob_gas, blob_gasprice: params.calc_blob_fee(excess_blob_gas) }
-        });
-        // A chain whose first block is only the genesis file's has no registry to call.
-        let start_block_call =
-            if self.config.genesis.exact { Default::default() } else { Inference::start_block_call(&parent) };
-        BlockPlan {
-            env,
-            parent,
-            start_block_call,
-            certificates: self.inference.certificates(),
-            beacon_root: B256::ZERO,
-            ommers: Vec::new(),
-            withdrawals: None,
-            extra_data: Default::default(),
-            transactions_max: self.config.transactions_max,
-        }
-    }
-
-    fn next_base_fee(&self, parent: &Block, settings: &Settings) -> u64 {
-        if settings.no_base_fee {
-            return 0;
-        }
-        let params = alloy_eips::eip1559::BaseFeeParams::ethereum();
-        settings.next_base_fee.or_else(|| parent.header.next_block_base_fee(params)).unwrap_or(0)
-    }
-
-    /// The EVM's configuration for a block that has this number and time, with the node's switches.
-    pub fn evm_env(&self, spec: &Spec, number: u64, timestamp: u64) -> EvmEnv {
-        let mut env = spec.evm_env(number, timestamp);
-        let cfg = &mut env.cfg_env;
-        cfg.disable_eip3607 = true;
-        cfg.disable_block_gas_limit = self.config.no_block_gas_limit;
-        cfg.limit_contract_code_size = self.config.code_size_max;
-        cfg.limit_contract_initcode_size = self.config.code_size_max.map(|size| size.saturating_mul(2));
-        if let Some(bytes) = self.config.memory_max {
-            cfg.memory_limit = bytes;
-        }
-        if !self.config.tx_gas_limit {
-            cfg.tx_gas_limit_cap = Some(u64::MAX);
-        }
-        env
-    }
-
-    /// The environment in which a mined block was built.
-    pub fn env_of(&self, block: &Block) -> EvmEnv {
-        self.env_of_header(&block.header)
-    }
-
-    /// The environment that a header fixes.
-    pub fn env_of_header(&self, header: &alloy_consensus::Header) -> EvmEnv {
-        let spec = self.spec();
-        let mut env = self.evm_env(&spec, header.number, header.timestamp);
-        env.block_env.beneficiary = header.beneficiary;
-        env.block_env.gas_limit = header.gas_limit;
-        env.block_env.basefee = header.base_fee_per_gas.unwrap_or(0);
-        env.block_env.difficulty = header.difficulty;
-        env.block_env.prevrandao = Some(header.mix_hash);
-        env.block_env.number = U256::from(header.number);
-        let price = header.excess_blob_gas.zip(spec.blobs(header.timestamp));
-        env.block_env.blob_excess_gas_and_price = price.map(|(excess_blob_gas, params)| BlobExcessGasAndPrice {
-            excess_blob_gas,
-            blob_gasprice: params.calc_blob_fee(excess_blob_gas),
-        });
-        env
     }
 
     /// What `pending` transactions a builder would take now, in its order.

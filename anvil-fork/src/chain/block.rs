@@ -39,7 +39,8 @@ pub struct Block {
 }
 
 impl Block {
-    /// The block that a follower begins with: its transactions are not known, and nobody asks for them.
+    /// The block that a chain begins with here: it has no transactions, or, where it is another chain's, none that anybody
+    /// asks for here.
     pub fn first(header: Header, world: World) -> Self {
         Self {
             hash: header.hash_slow(),

@@ -1,6 +1,7 @@
 //! From a plan and transactions to a sealed block, by alloy-evm's block executor.
 
 use super::{Block, Ledger, Spec, Transaction, World, pool_form, turns::turns};
+use crate::print::CONSOLE;
 use alloy_consensus::{
     EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH, Header, ReceiptEnvelope, Transaction as _,
     proofs::{calculate_receipt_root, calculate_transaction_root},
@@ -97,6 +98,20 @@ pub enum Skip {
     Invalid(String),
 }
 
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(request) => {
+                write!(f, "it asks model {}, whose answer {} is not there", request.model, request.id)
+            }
+            Self::Full => f.write_str("the block has no room for it"),
+            Self::Blocked => f.write_str("one before it from the same sender was left out"),
+            Self::Held(hold) => hold.fmt(f),
+            Self::Invalid(reason) => f.write_str(reason),
+        }
+    }
+}
+
 /// Who knows more of the outcomes than the block does.
 pub trait Advice {
     /// Whether a candidate is left out without being run.
@@ -130,6 +145,8 @@ pub struct Built {
     pub skipped: Vec<(B256, Skip)>,
     /// What the block changed.
     pub writes: WriteSet,
+    /// Whether a transaction called the console's address.
+    pub called_console: bool,
 }
 
 struct Executed {
@@ -142,6 +159,7 @@ struct Executed {
     blob_gas_used: u64,
     skipped: Vec<(B256, Skip)>,
     writes: WriteSet,
+    called_console: bool,
 }
 
 /// Executes candidates in their order and seals what fits. Never waits: a missing outcome skips its transaction.
@@ -172,7 +190,8 @@ pub fn build(
         certificates,
         requests: executed.requests.take(),
     };
-    Ok(Built { block, skipped: executed.skipped, writes: executed.writes })
+    let Executed { skipped, writes, called_console, .. } = executed;
+    Ok(Built { block, skipped, writes, called_console })
 }
 
 fn execute(
@@ -217,6 +236,7 @@ fn execute(
     let (evm, result) = executor.finish()?;
     drop(evm);
 
+    let called_console = state.cache.accounts.contains_key(&CONSOLE);
     state.merge_transitions(BundleRetention::PlainState);
     let mut world = ledger.world.clone();
     let bundle = state.take_bundle();
@@ -234,6 +254,7 @@ fn execute(
         blob_gas_used: result.blob_gas_used,
         skipped,
         writes,
+        called_console,
     })
 }
 

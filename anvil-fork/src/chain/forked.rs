@@ -24,19 +24,8 @@ impl Genesis {
     pub fn on(&self, origin: Origin, spec: Spec) -> Result<Forked, GenesisError> {
         let Origin { upstream, header, hash, replay } = origin;
         let world = self.overlay(&upstream)?;
-        let block = Block {
-            hash,
-            header,
-            transactions: Vec::new(),
-            receipts: Vec::new(),
-            blob_gas_price: None,
-            before: World::default(),
-            world,
-            states_kept: true,
-            inferences: Vec::new(),
-            certificates: Vec::new(),
-            requests: Default::default(),
-        };
+        // The upstream's hash, whatever else its header has.
+        let block = Block { hash, ..Block::first(header, world) };
         Ok(Forked { ledger: Ledger::forking(block, Arc::new(upstream)), spec, replay })
     }
 

@@ -75,19 +75,7 @@ impl Genesis {
     pub fn block(&self, spec: &Spec) -> Result<Block, GenesisError> {
         let world = self.world(spec)?;
         let header = self.header(spec, world.root());
-        Ok(Block {
-            hash: header.hash_slow(),
-            header,
-            transactions: Vec::new(),
-            receipts: Vec::new(),
-            blob_gas_price: None,
-            before: World::default(),
-            world,
-            states_kept: true,
-            inferences: Vec::new(),
-            certificates: Vec::new(),
-            requests: Vec::new(),
-        })
+        Ok(Block::first(header, world))
     }
 
     /// The precompile, the registries, and the contracts beside them.

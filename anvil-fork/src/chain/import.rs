@@ -1,7 +1,7 @@
 //! Blocks from a file: each is built again from its header's inputs and its transactions, and everything that follows from
 //! these must be what the header says.
 
-use super::{BlockPlan, Built, Candidate, Certificates, Ledger, NoAdvice, Skip, Spec, Transaction, build};
+use super::{BlockPlan, Built, Candidate, Certificates, Ledger, NoAdvice, Spec, Transaction, build};
 use alloy_consensus::{Header, TxEnvelope, proofs::calculate_withdrawals_root, transaction::SignerRecoverable};
 use alloy_evm::{EvmEnv, block::BlockExecutionError};
 use alloy_primitives::{B256, Bytes, U256};
@@ -97,7 +97,7 @@ pub fn import(
     let Built { mut block, skipped, .. } = build(ledger, spec, factory, &plan, candidates, &NoAdvice)
         .map_err(|error| ImportError::Execution(number, error))?;
     if let Some((hash, skip)) = skipped.into_iter().next() {
-        return Err(ImportError::Transaction(number, hash, why(skip)));
+        return Err(ImportError::Transaction(number, hash, skip.to_string()));
     }
     let got = &block.header;
     differs(number, "the gas used", &got.gas_used, &header.gas_used)?;
@@ -112,16 +112,6 @@ pub fn import(
     block.header = header;
     ledger.push(block);
     Ok(())
-}
-
-fn why(skip: Skip) -> String {
-    match skip {
-        Skip::Missing(request) => format!("it asks a model, and the answer {} is not in the file", request.id),
-        Skip::Full => "the block's gas is used up".to_owned(),
-        Skip::Blocked => "one before it is invalid".to_owned(),
-        Skip::Held(hold) => hold.to_string(),
-        Skip::Invalid(reason) => reason,
-    }
 }
 
 fn filled(mut env: EvmEnv, header: &Header, spec: &Spec) -> EvmEnv {

@@ -27,4 +27,4 @@ pub use import::{FileBlock, ImportError, decode as decode_blocks, import};
 pub use ledger::{Ledger, Snapshot};
 pub use spec::{Spec, UnknownHardfork};
 pub use view::{StateError, View};
-pub use world::{Account, World};
+pub use world::{Account, Slot, World};

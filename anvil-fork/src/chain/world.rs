@@ -91,6 +91,13 @@ pub struct Slot {
     pub value: U256,
 }
 
+impl Slot {
+    /// Its key in the trie.
+    pub fn hash(&self) -> B256 {
+        hashed(self.key)
+    }
+}
+
 impl TrieValue for Slot {
     fn trie_rlp(&self) -> Vec<u8> {
         alloy_rlp::encode(self.value)

@@ -8,6 +8,7 @@ use crate::{
     inference::{Inference, NoOperator, Operators, OperatorsConfig, RecordError, Recorder, Replay, in_genesis},
     miner::Mining,
     node::{ForkConfig, Node, NodeConfig, Settings},
+    print::Printing,
     rpc::ServerConfig,
 };
 use alloy_primitives::{Address, B256, U256};
@@ -327,6 +328,7 @@ impl Config {
                 (_, _, Some(time)) => Mining::Interval(time),
                 (_, _, None) => Mining::Auto,
             },
+            logging: true,
         }
     }
 
@@ -344,6 +346,10 @@ impl Config {
             suggested_tip_wei: if flags.disable_min_priority_fee { 0 } else { TIP_WEI },
             slots_in_an_epoch: flags.slots_in_an_epoch,
             producer: None,
+            printing: Printing {
+                console: !flags.disable_console_log && !flags.quiet,
+                traces: flags.print_traces && !flags.quiet,
+            },
             genesis,
             fork: self.fork.clone(),
         }

@@ -219,9 +219,12 @@ pub struct NodeFlags {
     /// Most memory of one execution, bytes
     #[arg(long, value_name = "BYTES", help_heading = "Environment")]
     pub memory_limit: Option<u64>,
-    /// Taken for compatibility: what contracts log with console.log is not printed
+    /// Do not print what contracts log with console.log
     #[arg(long, visible_alias = "no-console-log", help_heading = "Environment")]
     pub disable_console_log: bool,
+    /// Print the calls of each transaction and eth_call
+    #[arg(long, visible_alias = "enable-trace-printing", help_heading = "Environment")]
+    pub print_traces: bool,
     /// Taken for compatibility: steps are recorded when a trace is asked for, always
     #[arg(long, visible_alias = "tracing", help_heading = "Environment")]
     pub steps_tracing: bool,

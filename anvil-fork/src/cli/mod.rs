@@ -17,4 +17,4 @@ pub use follow::run as run_follower;
 pub use fork_flags::ForkFlags;
 pub use node::run as run_node;
 pub use operator::{OperatorFlags, TlsFlags, run as run_operator};
-pub use tools::{BenchCommand, ModelCommand, Place, bench, doctor, model, setup};
+pub use tools::{BenchCommand, ModelCommand, ModelFlags, Place, bench, doctor, model, setup};

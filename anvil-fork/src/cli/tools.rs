@@ -35,44 +35,18 @@ pub struct Place {
 #[derive(Clone, Debug, Subcommand)]
 pub enum ModelCommand {
     /// Publish an ONNX file and add it to the models
-    Add {
-        /// The ONNX file
-        path: PathBuf,
-        /// Name for people; the file's by default
-        #[arg(long)]
-        name: Option<String>,
-        /// Most rows of one request, where the first dimension is free
-        #[arg(long, default_value_t = 1)]
-        rows_max: usize,
-        /// Longest other free dimension
-        #[arg(long, default_value_t = 512)]
-        length_max: usize,
-        /// Further files of the model, such as a tokenizer
-        #[arg(long = "file", value_name = "PATH")]
-        others: Vec<PathBuf>,
-    },
+    Add(ModelFlags),
     /// Publish an ONNX file with its profile, cost, golden vectors and a report on how far engines and settings differ
     Certify {
-        /// The ONNX file
-        path: PathBuf,
+        /// The model
+        #[command(flatten)]
+        flags: ModelFlags,
         /// Inputs to try, NumPy's .npz with an array for each input; made up by default
         #[arg(long, value_name = "PATH")]
         cases: Option<PathBuf>,
-        /// Name for people; the file's by default
-        #[arg(long)]
-        name: Option<String>,
         /// best (exact if possible, else a tolerance), exact, exact-i8 (from a quantised model) or tolerance
         #[arg(long, default_value = "best", value_parser = ["best", "exact", "exact-i8", "tolerance"])]
         profile: String,
-        /// Most rows of one request, where the first dimension is free
-        #[arg(long, default_value_t = 1)]
-        rows_max: usize,
-        /// Longest other free dimension
-        #[arg(long, default_value_t = 512)]
-        length_max: usize,
-        /// Further files of the model, such as a tokenizer
-        #[arg(long = "file", value_name = "PATH")]
-        others: Vec<PathBuf>,
         /// Folder for report, manifest and files; NAME-certified by default
         #[arg(long, value_name = "PATH")]
         out: Option<PathBuf>,
@@ -125,6 +99,32 @@ pub enum ModelCommand {
     },
 }
 
+/// A model that is added.
+#[derive(Args, Clone, Debug)]
+pub struct ModelFlags {
+    /// The ONNX file
+    path: PathBuf,
+    /// Name for people; the file's by default
+    #[arg(long)]
+    name: Option<String>,
+    /// Most rows of one request, where the first dimension is free
+    #[arg(long, default_value_t = 1)]
+    rows_max: usize,
+    /// Longest other free dimension
+    #[arg(long, default_value_t = 512)]
+    length_max: usize,
+    /// Further files of the model, such as a tokenizer
+    #[arg(long = "file", value_name = "PATH")]
+    others: Vec<PathBuf>,
+}
+
+impl From<ModelFlags> for AddArgs {
+    fn from(flags: ModelFlags) -> Self {
+        let ModelFlags { path, name, rows_max, length_max, others } = flags;
+        Self { path, name, rows_max, length_max, others }
+    }
+}
+
 /// What to measure.
 #[derive(Clone, Debug, Subcommand)]
 pub enum BenchCommand {
@@ -156,12 +156,11 @@ impl Place {
 pub fn model(place: &Place, command: ModelCommand) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match command {
-        ModelCommand::Add { path, name, rows_max, length_max, others } => {
-            commands::add(&place.models()?, &AddArgs { path, name, rows_max, length_max, others }, &mut out)?;
+        ModelCommand::Add(flags) => {
+            commands::add(&place.models()?, &flags.into(), &mut out)?;
         }
-        ModelCommand::Certify { path, cases, name, profile, rows_max, length_max, others, out: folder, no_add } => {
-            let add = AddArgs { path, name, rows_max, length_max, others };
-            let profile = wanted(&profile);
+        ModelCommand::Certify { flags, cases, profile, out: folder, no_add } => {
+            let (add, profile) = (flags.into(), wanted(&profile));
             let args = CertifyArgs { add, cases, profile, out: folder, ort: place.config()?.ort };
             let models = if no_add { None } else { Some(place.models()?) };
             commands::certify(models.as_ref(), &args, &mut |doing| eprintln!("{doing}"), &mut out)?;

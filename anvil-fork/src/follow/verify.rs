@@ -183,10 +183,7 @@ fn commitment(committed: B256, requests: &[Bytes]) -> Result<Option<B256>, Inval
 fn skipped(hash: B256, skip: Skip) -> Invalid {
     match skip {
         Skip::Missing(request) => ListError::Missing(request.id).into(),
-        Skip::Held(hold) => Invalid::Transaction(hash, hold.to_string()),
-        Skip::Invalid(reason) => Invalid::Transaction(hash, reason),
-        Skip::Full => Invalid::Transaction(hash, "the block has no room for it".to_owned()),
-        Skip::Blocked => Invalid::Transaction(hash, "one before it from the same sender is invalid".to_owned()),
+        other => Invalid::Transaction(hash, other.to_string()),
     }
 }
 

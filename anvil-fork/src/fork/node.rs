@@ -2,7 +2,7 @@
 
 use super::{ForkOptions, Replay, UpstreamError};
 use crate::{
-    chain::{Candidate, Forked, Genesis, GenesisError, Skip, Spec, TimestampError},
+    chain::{Candidate, Forked, Genesis, GenesisError, Spec, TimestampError},
     miner::MineError,
     node::{ForkConfig, Node},
 };
@@ -79,16 +79,6 @@ impl Node {
                 left_out.is_empty()
             },
         )?;
-        left_out.into_iter().next().map_or(Ok(()), |(hash, skip)| Err(ForkError::NotReplayed(hash, why(skip))))
-    }
-}
-
-fn why(skip: Skip) -> String {
-    match skip {
-        Skip::Missing(request) => format!("it asks a model, and the answer {} is not there", request.id),
-        Skip::Full => "the block is full".to_owned(),
-        Skip::Blocked => "one before it was left out".to_owned(),
-        Skip::Held(hold) => hold.to_string(),
-        Skip::Invalid(reason) => reason,
+        left_out.into_iter().next().map_or(Ok(()), |(hash, skip)| Err(ForkError::NotReplayed(hash, skip.to_string())))
     }
 }

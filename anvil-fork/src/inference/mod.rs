@@ -17,6 +17,7 @@ use crate::{
     chain::{Advice, Block, BlockPlan, Certificates, Transaction, View},
     node::Node,
     pool::Pooled,
+    signatures::Signatures,
 };
 use alloy_evm::FromRecoveredTx;
 use alloy_primitives::{Address, B256, Bytes};
@@ -51,6 +52,8 @@ pub struct Inference {
     warned: AtomicBool,
     pre_executor: PreExecutor,
     call_patience: Duration,
+    /// Signatures that are of whom the user says.
+    pub signatures: Signatures,
 }
 
 impl fmt::Debug for Inference {
@@ -71,7 +74,8 @@ impl Inference {
         let address = config.address;
         let pre_executor = PreExecutor::start(config, operators.panel().clone())?;
         let (engine, operators, warned) = (Some(engine), Some(operators), AtomicBool::new(false));
-        Ok(Self { address, engine, models, operators, warned, pre_executor, call_patience })
+        let signatures = Signatures::default();
+        Ok(Self { address, engine, models, operators, warned, pre_executor, call_patience, signatures })
     }
 
     /// For a node that computes nothing: outcomes come from verified blocks.
@@ -79,7 +83,8 @@ impl Inference {
         let address = config.address;
         let pre_executor = PreExecutor::start(config, Arc::new(nothing::Nothing))?;
         let (engine, models, operators, warned) = (None, Vec::new(), None, AtomicBool::new(false));
-        Ok(Self { address, engine, models, operators, warned, pre_executor, call_patience })
+        let signatures = Signatures::default();
+        Ok(Self { address, engine, models, operators, warned, pre_executor, call_patience, signatures })
     }
 
     /// Where the precompile stands.
@@ -175,7 +180,9 @@ impl Inference {
     }
 
     fn factory(&self, outcomes: Arc<dyn Outcomes>) -> ForeblockEvmFactory {
-        ForeblockEvmFactory::new(outcomes).with_address(self.address)
+        let signatures = self.signatures.clone();
+        let factory = ForeblockEvmFactory::new(outcomes).with_address(self.address);
+        factory.with_precompiles(move |precompiles| signatures.install(precompiles))
     }
 
     /// For building blocks: what is missing is asked first.

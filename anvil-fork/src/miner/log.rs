@@ -22,7 +22,7 @@ pub(super) fn mined(block: &Block, skipped: &[(B256, Skip)]) {
         "mined block"
     );
     for (hash, skip) in skipped {
-        tracing::debug!(%hash, reason = reason(skip), "deferred");
+        tracing::debug!(%hash, reason = %skip, "deferred");
     }
 }
 
@@ -57,17 +57,6 @@ fn kind(skip: &Skip) -> (u8, &'static str) {
         Skip::Blocked => (3, "behind another of the sender"),
         Skip::Full => (4, "without room"),
         Skip::Invalid(_) => (5, "invalid and dropped"),
-    }
-}
-
-fn reason(skip: &Skip) -> String {
-    match skip {
-        Skip::Held(hold) => hold.to_string(),
-        Skip::Missing(request) => {
-            format!("asked for request {} of model {}, which nobody had foreseen", request.id, request.model)
-        }
-        Skip::Invalid(reason) => reason.clone(),
-        Skip::Full | Skip::Blocked => kind(skip).1.to_owned(),
     }
 }
 

@@ -96,7 +96,7 @@ impl Node {
         if !wanted(&built) {
             return Ok(None);
         }
-        let Built { block, skipped, writes } = built;
+        let Built { block, skipped, writes, called_console } = built;
         let block = self.change_alone(&alone, |chain| {
             chain.clock.sealed(block.header.timestamp);
             chain.ledger.push(block)
@@ -108,7 +108,12 @@ impl Node {
         self.clear_included(&block);
         drop(building);
         drop(alone);
-        log::mined(&block, &skipped);
+        if self.logging() {
+            log::mined(&block, &skipped);
+        }
+        if self.prints(called_console) {
+            self.print_block(&self.ledger(), &block);
+        }
         self.announce_head(Some(block.clone()), Some(writes));
         Ok(Some(block))
     }

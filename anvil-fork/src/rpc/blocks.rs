@@ -9,7 +9,6 @@ use crate::{chain::Block, node::Node};
 use alloy_eips::BlockId;
 use alloy_primitives::{B256, U64};
 use alloy_rpc_types_eth as rpc;
-use alloy_rpc_types_eth::TransactionReceipt;
 use std::sync::Arc;
 
 pub(super) async fn number(node: &Arc<Node>, _: Args) -> Reply<U64> {
@@ -47,7 +46,7 @@ pub(super) async fn header_by_hash(node: &Arc<Node>, mut args: Args) -> Reply<Op
     Ok(node.ledger().block_by_hash(&hash).map(|block| shape::header(block)))
 }
 
-pub(super) async fn receipts(node: &Arc<Node>, mut args: Args) -> Reply<Option<Vec<TransactionReceipt>>> {
+pub(super) async fn receipts(node: &Arc<Node>, mut args: Args) -> Reply<Option<Vec<shape::Receipt>>> {
     let id: BlockId = args.take("block")?;
     Ok(found(node, id)?.map(|block| shape::receipts(&block)))
 }

@@ -1,7 +1,7 @@
 //! Execution that changes nothing: `eth_call`, many calls in a row, simulated blocks.
 
 use super::{Args, Reply, RpcError, at};
-use crate::{chain::View, node::Node, trace::Stage};
+use crate::{chain::View, node::Node, print::CONSOLE, trace::Stage};
 use alloy_eips::BlockId;
 use alloy_evm::{
     Evm, EvmEnv, EvmFactory,
@@ -132,7 +132,13 @@ pub(super) async fn call(node: &Arc<Node>, mut args: Args) -> Reply<Bytes> {
         (args.optional("block")?, args.optional("state overrides")?, args.optional("block overrides")?);
     let (db, env) = prepare(node, block, state, overrides)?;
     let call = Call::new(db, env, request)?;
-    tokio::task::block_in_place(|| output(call.run(node)?.result))
+    tokio::task::block_in_place(|| {
+        let done = call.run(node)?;
+        if node.prints(done.state.contains_key(&CONSOLE)) {
+            node.print(&mut Stage::of_call(node, call.db, call.env), call.tx)?;
+        }
+        output(done.result)
+    })
 }
 
 /// Calls of several bundles on one state, each seeing what those before it changed.

@@ -90,8 +90,10 @@ pub(super) async fn set_chain_id(node: &Arc<Node>, mut args: Args) -> Reply<Valu
     Ok(Value::Null)
 }
 
-/// Taken for compatibility; there is nothing to set.
-pub(super) async fn ignored(_: &Arc<Node>, _: Args) -> Reply<Value> {
+/// Whether blocks are logged, and what they did is printed.
+pub(super) async fn set_logging(node: &Arc<Node>, mut args: Args) -> Reply<Value> {
+    let on: bool = args.take("enabled")?;
+    node.set(|settings| settings.logging = on);
     Ok(Value::Null)
 }
 
@@ -124,6 +126,21 @@ pub(super) async fn set_prevrandao(node: &Arc<Node>, mut args: Args) -> Reply<bo
 pub(super) async fn impersonate(node: &Arc<Node>, mut args: Args) -> Reply<Value> {
     let address: Address = args.take("address")?;
     node.set(|settings| settings.impersonated.insert(address));
+    Ok(Value::Null)
+}
+
+/// The signature and whose it is, as two parameters or, as Anvil has it, as a pair.
+pub(super) async fn impersonate_signature(node: &Arc<Node>, mut args: Args) -> Reply<Value> {
+    let (signature, address): (Bytes, Address) = match args.take::<Value>("signature")? {
+        pair @ Value::Array(_) => serde_json::from_value(pair),
+        one => serde_json::from_value(one).map(|signature| (signature, Address::ZERO)),
+    }
+    .map_err(|error| RpcError::params(format!("invalid argument signature: {error}")))?;
+    let address = args.optional("address")?.unwrap_or(address);
+    let signature = signature.as_ref().try_into().map_err(|_| {
+        RpcError::params(format!("invalid argument signature: expected 65 bytes (r, s, v), got {}", signature.len()))
+    })?;
+    node.inference.signatures.impersonate(signature, address);
     Ok(Value::Null)
 }
 

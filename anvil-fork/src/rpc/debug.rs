@@ -5,7 +5,7 @@ use super::{
     call::{Call, prepare},
 };
 use crate::{
-    chain::Block,
+    chain::{Block, Slot},
     node::Node,
     trace::{self, Stage, Traced},
 };
@@ -17,7 +17,7 @@ use alloy_rlp::Decodable;
 use alloy_rpc_types_eth::{Bundle, StateContext, TransactionRequest};
 use alloy_rpc_types_trace::geth::{GethDebugTracingCallOptions, GethDebugTracingOptions};
 use serde::Serialize;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub(super) async fn trace_transaction(node: &Arc<Node>, mut args: Args) -> Reply<Traced> {
     let hash: B256 = args.take("transaction hash")?;
@@ -98,6 +98,43 @@ pub(super) async fn trace_call_many(node: &Arc<Node>, mut args: Args) -> Reply<V
             answers.push(traces);
         }
         Ok(answers)
+    })
+}
+
+/// Slots of an account in the order of their hashed keys, as geth gives them.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StorageRange {
+    storage: BTreeMap<B256, StorageEntry>,
+    /// Where the next range starts.
+    next_key: Option<B256>,
+}
+
+#[derive(Debug, Serialize)]
+struct StorageEntry {
+    key: B256,
+    value: B256,
+}
+
+/// A part of an account's storage before one of a block's transactions; after the last, with the index behind it.
+pub(super) async fn storage_range(node: &Arc<Node>, mut args: Args) -> Reply<StorageRange> {
+    let block = at::mined(node, Some(args.take::<BlockId>("block")?))?;
+    let index = args.number("transaction index")?.ok_or_else(|| RpcError::params("missing transaction index"))?;
+    let address = args.take("address")?;
+    let start = args.big_number("first hashed key")?.unwrap_or_default();
+    let limit = args.number("limit")?.ok_or_else(|| RpcError::params("missing limit"))?;
+    let count = block.transactions.len();
+    let index = usize::try_from(index).ok().filter(|index| *index <= count).ok_or_else(|| {
+        RpcError::params(format!("transaction index {index} is out of range: block {} has {count}", block.header.number))
+    })?;
+    tokio::task::block_in_place(|| {
+        let stage = Stage::of_transaction(node, &node.ledger(), &block, index)?;
+        let only_upstream = "on a fork, only the forked chain's node knows all of this account's storage";
+        let account = stage.account(address)?.ok_or_else(|| RpcError::Unsupported(only_upstream.to_owned()))?;
+        let entry = |slot: &Slot| (slot.hash(), StorageEntry { key: slot.key.into(), value: slot.value.into() });
+        let mut from_start = account.storage.values().map(entry).skip_while(|(hash, _)| *hash < B256::from(start));
+        let storage = from_start.by_ref().take(usize::try_from(limit).unwrap_or(usize::MAX)).collect();
+        Ok(StorageRange { storage, next_key: from_start.next().map(|(hash, _)| hash) })
     })
 }
 

@@ -37,6 +37,7 @@ fn about(method: &str) -> Option<About> {
         | "eth_getRawTransactionByBlockHashAndIndex"
         | "debug_traceBlockByNumber"
         | "debug_traceBlockByHash"
+        | "debug_storageRangeAt"
         | "debug_getRawHeader"
         | "debug_getRawBlock"
         | "debug_getRawReceipts"

@@ -99,7 +99,7 @@ pub(super) async fn block_transactions(node: &Arc<Node>, mut args: Args) -> Repl
 }
 
 fn receipt(block: &Block, index: usize) -> OtsTransactionReceipt {
-    let receipt = shape::receipt(block, index).map_inner(|inner| OtsReceipt {
+    let receipt = shape::receipt(block, index).inner.map_inner(|inner| OtsReceipt {
         status: inner.status(),
         cumulative_gas_used: inner.cumulative_gas_used(),
         r#type: inner.tx_type() as u8,

@@ -2,7 +2,7 @@
 
 use super::{Args, Reply, RpcError, send};
 use crate::{
-    chain::{Candidate, Skip, StateError},
+    chain::{Candidate, StateError},
     node::Node,
 };
 use alloy_primitives::{Address, B256, Bytes, keccak256, map::HashMap};
@@ -87,9 +87,5 @@ fn mine(node: &Node, wanted: Vec<Wanted>, old: B256) -> Reply<()> {
         },
     )?;
     let Some((hash, skip)) = skipped.into_iter().next() else { return Ok(()) };
-    let why = match skip {
-        Skip::Invalid(reason) => reason,
-        other => format!("{other:?}"),
-    };
-    Err(RpcError::Rejected(format!("transaction {hash} is not in its block: {why}")))
+    Err(RpcError::Rejected(format!("transaction {hash} is not in its block: {skip}")))
 }

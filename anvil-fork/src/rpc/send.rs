@@ -12,7 +12,7 @@ use alloy_consensus::{
 };
 use alloy_eips::{BlockId, Decodable2718, Encodable2718};
 use alloy_primitives::{Address, B256, Bytes, Signature, U256};
-use alloy_rpc_types_eth::{TransactionReceipt, TransactionRequest};
+use alloy_rpc_types_eth::TransactionRequest;
 use alloy_signer::SignerSync;
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
@@ -71,13 +71,13 @@ pub(super) async fn sign(node: &Arc<Node>, mut args: Args) -> Reply<Bytes> {
 /// How long a `*Sync` method waits for the receipt unless told otherwise.
 const RECEIPT_WAIT: Duration = Duration::from_secs(30);
 
-pub(super) async fn raw_sync(node: &Arc<Node>, mut args: Args) -> Reply<TransactionReceipt> {
+pub(super) async fn raw_sync(node: &Arc<Node>, mut args: Args) -> Reply<shape::Receipt> {
     let bytes: Bytes = args.take("raw transaction")?;
     let timeout = args.number("timeout")?.map_or(RECEIPT_WAIT, Duration::from_millis);
     submit_and_wait(node, decode(&bytes)?, timeout).await
 }
 
-pub(super) async fn transaction_sync(node: &Arc<Node>, mut args: Args) -> Reply<TransactionReceipt> {
+pub(super) async fn transaction_sync(node: &Arc<Node>, mut args: Args) -> Reply<shape::Receipt> {
     let request: TransactionRequest = args.take("transaction")?;
     let tx = tokio::task::block_in_place(|| {
         let (typed, from) = filled(node, request)?;
@@ -86,7 +86,7 @@ pub(super) async fn transaction_sync(node: &Arc<Node>, mut args: Args) -> Reply<
     submit_and_wait(node, tx, RECEIPT_WAIT).await
 }
 
-async fn submit_and_wait(node: &Arc<Node>, tx: Transaction, timeout: Duration) -> Reply<TransactionReceipt> {
+async fn submit_and_wait(node: &Arc<Node>, tx: Transaction, timeout: Duration) -> Reply<shape::Receipt> {
     let mut heads = node.heads();
     let hash = tokio::task::block_in_place(|| node.submit(tx))?;
     let receipt = async {
@@ -165,7 +165,7 @@ fn no_signer() -> RpcError {
 
 /// A transaction of an impersonated account. Its signature is the sender, so that equal transactions of two senders
 /// have two hashes.
-fn made_up(typed: TypedTransaction, from: Address) -> Transaction {
+pub(super) fn made_up(typed: TypedTransaction, from: Address) -> Transaction {
     let number = U256::from_be_slice(from.as_slice());
     Recovered::new_unchecked(envelope(typed, Signature::new(number, number, false)), from)
 }

@@ -6,6 +6,7 @@ use alloy_primitives::{Address, U256};
 use alloy_rlp::Encodable;
 use alloy_rpc_types_eth as rpc;
 use alloy_rpc_types_eth::{BlockTransactions, TransactionInfo, TransactionReceipt};
+use serde::Serialize;
 
 pub(super) fn header(block: &Block) -> rpc::Header {
     let size = U256::from(block.consensus().length());
@@ -32,7 +33,16 @@ pub(super) fn pending(tx: &Transaction) -> rpc::Transaction {
     rpc::Transaction::from_transaction(tx, TransactionInfo::default())
 }
 
-pub(super) fn receipts(block: &Block) -> Vec<TransactionReceipt> {
+/// A receipt with its block's time, which anvil's have as a number and `cast` prints.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Receipt {
+    #[serde(flatten)]
+    pub(super) inner: TransactionReceipt,
+    block_timestamp: u64,
+}
+
+pub(super) fn receipts(block: &Block) -> Vec<Receipt> {
     let mut logs_before = 0;
     (0..block.receipts.len())
         .map(|index| {
@@ -43,11 +53,11 @@ pub(super) fn receipts(block: &Block) -> Vec<TransactionReceipt> {
         .collect()
 }
 
-pub(super) fn receipt(block: &Block, index: usize) -> TransactionReceipt {
+pub(super) fn receipt(block: &Block, index: usize) -> Receipt {
     receipt_after(block, index, block.logs_before(index))
 }
 
-fn receipt_after(block: &Block, index: usize, logs_before: usize) -> TransactionReceipt {
+fn receipt_after(block: &Block, index: usize, logs_before: usize) -> Receipt {
     let tx = &block.transactions[index];
     let from = tx.signer();
     let logs = block.receipts[index].logs().iter().enumerate();
@@ -68,7 +78,7 @@ fn receipt_after(block: &Block, index: usize, logs_before: usize) -> Transaction
         ReceiptEnvelope::Eip7702(_) => ReceiptEnvelope::Eip7702(with_logs),
     };
     let blob_gas_used = tx.blob_gas_used();
-    TransactionReceipt {
+    let inner = TransactionReceipt {
         inner,
         transaction_hash: *tx.tx_hash(),
         transaction_index: Some(index as u64),
@@ -81,7 +91,8 @@ fn receipt_after(block: &Block, index: usize, logs_before: usize) -> Transaction
         from,
         to: tx.to(),
         contract_address: created(tx, from),
-    }
+    };
+    Receipt { inner, block_timestamp: block.header.timestamp }
 }
 
 fn created(tx: &TxEnvelope, from: Address) -> Option<Address> {

@@ -9,7 +9,7 @@ use alloy_consensus::Transaction as _;
 use alloy_eips::{BlockId, Encodable2718};
 use alloy_primitives::{Address, B256, Bytes};
 use alloy_rpc_types_eth as rpc;
-use alloy_rpc_types_eth::{Index, TransactionReceipt};
+use alloy_rpc_types_eth::Index;
 use std::sync::Arc;
 
 pub(super) async fn by_hash(node: &Arc<Node>, mut args: Args) -> Reply<Option<rpc::Transaction>> {
@@ -44,7 +44,7 @@ pub(super) fn find_by_nonce(ledger: &Ledger, sender: Address, nonce: u64) -> Opt
     blocks.find_map(|block| block.transactions.iter().position(is_it).map(|index| (block.clone(), index)))
 }
 
-pub(super) async fn receipt(node: &Arc<Node>, mut args: Args) -> Reply<Option<TransactionReceipt>> {
+pub(super) async fn receipt(node: &Arc<Node>, mut args: Args) -> Reply<Option<shape::Receipt>> {
     let hash: B256 = args.take("transaction hash")?;
     Ok(node.ledger().transaction(&hash).map(|(block, index)| shape::receipt(block, index)))
 }

@@ -1,6 +1,6 @@
 //! Geth's tracers.
 
-use super::{Stage, inference::Labels, stage::transaction};
+use super::{Stage, inference::Labels, javascript::{self, Script}, stage::transaction};
 use crate::{chain::Block, node::Node, rpc::RpcError};
 use alloy_rpc_types_trace::geth::{GethDebugTracingOptions, GethTrace};
 use revm::context::TxEnv;
@@ -27,11 +27,22 @@ pub fn geth(
     options: &GethDebugTracingOptions,
     context: TransactionContext,
 ) -> Result<Traced, RpcError> {
-    let mut inspector = DebugInspector::new(options.clone()).map_err(refused)?;
+    match Script::new(options)? {
+        Some((script, inspector)) => script.finish(run(node, stage, tx, inspector, context)),
+        None => run(node, stage, tx, DebugInspector::new(options.clone()).map_err(refused)?, context),
+    }
+}
+
+fn run(
+    node: &Node,
+    stage: &mut Stage,
+    tx: TxEnv,
+    mut inspector: DebugInspector,
+    context: TransactionContext,
+) -> Result<Traced, RpcError> {
     let (done, used) = stage.run(tx.clone(), &mut inspector)?;
     let block = stage.env.block_env.clone();
-    let trace = inspector.get_result(Some(context), &tx, &block, &done, &mut stage.db);
-    let trace = trace.map_err(|error| RpcError::Internal(format!("trace failed: {error}")))?;
+    let trace = inspector.get_result(Some(context), &tx, &block, &done, &mut stage.db).map_err(failed)?;
     stage.commit(done);
     Ok(if used.is_empty() {
         Traced::Plain(trace.into())
@@ -58,4 +69,12 @@ impl Traced {
 /// A tracer that is not there, or whose configuration is wrong.
 fn refused(error: DebugInspectorError<impl Display>) -> RpcError {
     RpcError::params(error.to_string())
+}
+
+/// A trace that was not finished.
+fn failed(error: DebugInspectorError<impl Display>) -> RpcError {
+    match error {
+        DebugInspectorError::JsInspector(error) => javascript::failed(error),
+        other => RpcError::Internal(format!("trace failed: {other}")),
+    }
 }

@@ -3,6 +3,7 @@
 
 mod geth;
 mod inference;
+mod javascript;
 mod otterscan;
 mod parity;
 mod stage;
@@ -11,3 +12,4 @@ pub use geth::{Traced, geth};
 pub use otterscan::{creation, internal_operations, involves};
 pub use parity::{localized, replayed};
 pub use stage::Stage;
+pub(crate) use stage::transaction;

@@ -1,16 +1,17 @@
 //! A state with an environment, on which transactions are run under an inspector.
 
 use crate::{
-    chain::{Block, Ledger, View},
+    chain::{Account, Block, Ledger, StateError, View},
     node::Node,
     rpc::RpcError,
 };
 use alloy_evm::{Evm, EvmEnv, EvmFactory, FromRecoveredTx};
+use alloy_primitives::Address;
 use foreblock_precompile::{ForeblockEvmFactory, MODEL_REGISTRY_ADDRESS, Used, price};
 use revm::{
     DatabaseCommit, Inspector,
     context::{TxEnv, result::ResultAndState},
-    database::CacheDB,
+    database::{AccountState, CacheDB},
 };
 
 type Context<'db> = <ForeblockEvmFactory as EvmFactory>::Context<&'db mut CacheDB<View>>;
@@ -63,7 +64,7 @@ impl Stage {
     }
 
     /// Where the precompile stands.
-    pub fn precompile(&self) -> alloy_primitives::Address {
+    pub fn precompile(&self) -> Address {
         self.factory.address()
     }
 
@@ -84,6 +85,19 @@ impl Stage {
         Ok((done, evm.take_used()))
     }
 
+    /// The account that the next transaction would find, with all of its storage; `None` where only the forked chain knows all
+    /// of it.
+    pub fn account(&self, address: Address) -> Result<Option<Account>, StateError> {
+        let mut account = self.db.db.account_or_empty(address)?;
+        if let Some(now) = self.db.cache.accounts.get(&address) {
+            if matches!(now.account_state, AccountState::StorageCleared | AccountState::NotExisting) {
+                account = Account::new(address);
+            }
+            now.storage.iter().for_each(|(key, value)| account.set_slot(*key, *value));
+        }
+        Ok(account.storage_known.then_some(account))
+    }
+
     /// Makes a run's changes part of the state.
     pub fn commit(&mut self, done: ResultAndState) {
         self.db.commit(done.state);
@@ -91,7 +105,7 @@ impl Stage {
 }
 
 /// A mined transaction as the EVM takes it.
-pub(super) fn transaction(block: &Block, index: usize) -> TxEnv {
+pub(crate) fn transaction(block: &Block, index: usize) -> TxEnv {
     let tx = &block.transactions[index];
     TxEnv::from_recovered_tx(tx.inner(), tx.signer())
 }

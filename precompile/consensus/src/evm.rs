@@ -152,12 +152,16 @@ where
 pub struct ForeblockEvmFactory {
     address: Address,
     outcomes: Arc<dyn Outcomes>,
+    more: Option<PutPrecompiles>,
 }
+
+/// Puts a client's own precompiles into an EVM's.
+type PutPrecompiles = Arc<dyn Fn(&mut PrecompilesMap) + Send + Sync>;
 
 impl ForeblockEvmFactory {
     /// The precompile at its default address, answering from `outcomes`.
     pub fn new(outcomes: Arc<dyn Outcomes>) -> Self {
-        Self { address: PRECOMPILE_ADDRESS, outcomes }
+        Self { address: PRECOMPILE_ADDRESS, outcomes, more: None }
     }
 
     /// The same with the precompile at another address; see [`check_address`].
@@ -167,12 +171,27 @@ impl ForeblockEvmFactory {
 
     /// The same with another outcome source.
     pub fn with_outcomes(&self, outcomes: Arc<dyn Outcomes>) -> Self {
-        Self { address: self.address, outcomes }
+        Self { outcomes, ..self.clone() }
+    }
+
+    /// The same with precompiles that a client has beside those of the fork and this one.
+    pub fn with_precompiles(self, put: impl Fn(&mut PrecompilesMap) + Send + Sync + 'static) -> Self {
+        Self { more: Some(Arc::new(put)), ..self }
     }
 
     /// Where the precompile stands.
     pub fn address(&self) -> Address {
         self.address
+    }
+
+    fn around<E: Evm<Precompiles = PrecompilesMap>>(&self, mut inner: E) -> ForeblockEvm<E>
+    where
+        E::Error: From<InvalidTransaction>,
+    {
+        if let Some(put) = &self.more {
+            put(inner.precompiles_mut());
+        }
+        ForeblockEvm::new(inner, self.address, self.outcomes.clone())
     }
 }
 
@@ -193,7 +212,7 @@ impl EvmFactory for ForeblockEvmFactory {
     type Precompiles = PrecompilesMap;
 
     fn create_evm<DB: Database>(&self, db: DB, env: EvmEnv) -> Self::Evm<DB, NoOpInspector> {
-        ForeblockEvm::new(EthEvmFactory::default().create_evm(db, env), self.address, self.outcomes.clone())
+        self.around(EthEvmFactory::default().create_evm(db, env))
     }
 
     fn create_evm_with_inspector<DB: Database, I: Inspector<EthEvmContext<DB>>>(
@@ -202,7 +221,6 @@ impl EvmFactory for ForeblockEvmFactory {
         env: EvmEnv,
         inspector: I,
     ) -> Self::Evm<DB, I> {
-        let inner = EthEvmFactory::default().create_evm_with_inspector(db, env, inspector);
-        ForeblockEvm::new(inner, self.address, self.outcomes.clone())
+        self.around(EthEvmFactory::default().create_evm_with_inspector(db, env, inspector))
     }
 }

@@ -1,7 +1,11 @@
 //! The two nodes as processes.
 
-use foreblock_tests::{anvil::Anvil, node::Node, rpc::Rpc};
-use std::{fs, time::Instant};
+use foreblock_tests::{
+    anvil::Anvil,
+    node::{Node, resident_bytes},
+    rpc::Rpc,
+};
+use std::time::Instant;
 
 /// A program that serves JSON-RPC.
 pub(crate) trait Program {
@@ -61,10 +65,8 @@ impl Measured {
 
     /// Memory that the process has now.
     pub(crate) fn resident_mib(&self) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("the process runs, on Linux");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says VmRSS");
-        let kib = line.trim().trim_end_matches(" kB").parse::<f64>().expect("VmRSS is a number");
-        kib / 1024.0
+        let bytes = resident_bytes(self.pid).expect("the process runs, on Linux");
+        bytes as f64 / f64::from(1 << 20)
     }
 }
 
