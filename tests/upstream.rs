@@ -1,7 +1,7 @@
-//! Nodes that a fork is made from: the real anvil, and a proxy that misbehaves on request.
+//! What forks are made from in tests: a chain with a little on it, and a proxy that misbehaves on request.
 
 use crate::{
-    node::{PATIENCE, free_port},
+    node::{ALICE, Node, PATIENCE, free_port},
     tools,
 };
 use serde_json::{Value, json};
@@ -9,53 +9,11 @@ use std::{
     collections::BTreeMap,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    process::{Child, Stdio},
+    process,
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
-
-/// A running anvil, killed when dropped.
-#[derive(Debug)]
-pub struct Anvil {
-    child: Child,
-    port: u16,
-}
-
-impl Anvil {
-    /// Starts anvil with these flags, and waits until it answers.
-    pub fn start(args: &[&str]) -> Self {
-        let port = free_port();
-        let mut command = tools::anvil();
-        command.args(["--port", &port.to_string(), "--silent"]).args(args);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let anvil = Self { child: child.expect("anvil can be started"), port };
-        let end = Instant::now() + PATIENCE;
-        while post(&anvil.url(), &json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": [] })).is_none()
-        {
-            assert!(Instant::now() < end, "anvil does not answer");
-            thread::sleep(Duration::from_millis(20));
-        }
-        anvil
-    }
-
-    /// Where it listens.
-    pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    /// One JSON-RPC call that must succeed.
-    pub fn rpc(&self, method: &str, params: Value) -> Value {
-        rpc(&self.url(), method, params)
-    }
-}
-
-impl Drop for Anvil {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// One JSON-RPC call to any node, which must succeed.
 pub fn rpc(url: &str, method: &str, params: Value) -> Value {
@@ -188,4 +146,77 @@ fn read(stream: &mut TcpStream) -> Option<Value> {
             return serde_json::from_slice(&bytes[end + 4..end + 4 + wanted]).ok();
         }
     }
+}
+
+/// Nobody has its key, and no node funds it.
+const STRANGER: &str = "0x00000000000000000000000000000000000a11ce";
+/// Returns the word in slot 0, or, when called with data, stores the data's first word there and logs it.
+const KEEPER: &str = "36600f5760005460005260206000f35b6000358060005560005260206000a000";
+/// Flags that fail soon.
+pub const HASTY: [&str; 6] = ["--retries", "1", "--fork-retry-backoff", "10", "--timeout", "700"];
+
+/// As a word of 32 bytes.
+pub fn word(number: u64) -> String {
+    format!("0x{number:064x}")
+}
+
+/// What `ask` gives as soon as it gives something.
+pub fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(Instant::now() < end, "it did not come");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What the tests put on a chain before it is forked: money for a stranger, and a contract that keeps a word.
+#[derive(Debug)]
+pub struct Before {
+    /// Where the node listens.
+    pub url: String,
+    /// The contract.
+    pub keeper: String,
+    /// The transaction that stored 7.
+    pub stored: String,
+}
+
+impl Before {
+    /// Puts it there.
+    pub fn on(url: String) -> Self {
+        let send = |tx: Value| rpc(&url, "eth_sendTransaction", json!([tx])).as_str().unwrap().to_owned();
+        send(json!({ "from": ALICE, "to": STRANGER, "value": "0x1234" }));
+        let deploy = send(
+            json!({ "from": ALICE, "data": format!("0x60{0:02x}600c60003960{0:02x}6000f3{KEEPER}", KEEPER.len() / 2) }),
+        );
+        // Anvil answers before it mines.
+        let keeper = eventually(|| {
+            let receipt = rpc(&url, "eth_getTransactionReceipt", json!([deploy]));
+            receipt["contractAddress"].as_str().map(str::to_owned)
+        });
+        let stored = send(json!({ "from": ALICE, "to": keeper, "data": word(7) }));
+        eventually(|| (!rpc(&url, "eth_getTransactionReceipt", json!([stored])).is_null()).then_some(()));
+        Self { url, keeper, stored }
+    }
+
+    /// One JSON-RPC call to the node, which must succeed.
+    pub fn rpc(&self, method: &str, params: Value) -> Value {
+        rpc(&self.url, method, params)
+    }
+}
+
+/// A node on a fork of `url` that gives up soon.
+pub fn fork(url: &str, more: &[&str]) -> Node {
+    Node::start(&[&["--fork-url", url], &HASTY[..], more].concat())
+}
+
+/// Runs a node that must not start; what it printed.
+pub fn refused(args: &[&str]) -> String {
+    let port = free_port().to_string();
+    let output =
+        tools::finish(process::Command::new(tools::foreblock()).args(["--port", &port]).args(HASTY).args(args));
+    assert!(!output.status.success(), "the node started with {args:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }

@@ -153,18 +153,9 @@ fn fields(value: &Value) -> BTreeSet<String> {
     found
 }
 
-/// Fields that anvil gives and geth does not; Foreblock follows geth, or names what it is made of itself.
-const ONLY_ANVIL: &[&str] = &[
-    // Only of blob transactions in geth.
-    ".blobGasPrice: text",
-    "[].blobGasPrice: text",
-    ".receipts[].blobGasPrice: text",
-    // Receipts have it in their logs.
-    ".blockTimestamp: text",
-    "[].blockTimestamp: text",
-    ".blockTimestamp: number",
-    "[].blockTimestamp: number",
-];
+/// Anvil gives it for each receipt from Cancun on. The execution API says "only specified for blob transactions", and so do
+/// geth and Foreblock.
+const ONLY_ANVIL: &[&str] = &[".blobGasPrice: text", "[].blobGasPrice: text", ".receipts[].blobGasPrice: text"];
 
 #[test]
 fn answers_have_anvils_fields() {
@@ -253,9 +244,24 @@ fn traces_have_anvils_values() {
         traces
     };
     assert_eq!(trace(&pair.node.rpc, &hashes[1]), trace(&pair.anvil.rpc, &hashes[0]));
-    let call = json!([{ "from": ALICE, "to": reverts }, "latest", {}]);
-    let [anvil, node] = pair.both("debug_traceCall", call);
-    assert_eq!(node.unwrap(), anvil.unwrap());
+    // Reads and writes slot 1: the state before, and what changes of it, to the last digit.
+    let counts = pair.deploy("0x600a600c600039600a6000f3600160015401600155005b00");
+    pair.send(json!({ "from": ALICE, "to": counts, "gas": "0x186a0" }));
+    for (to, options) in [
+        (&reverts, json!({})),
+        (&counts, json!({})),
+        (&counts, json!({ "tracer": "prestateTracer" })),
+        (&counts, json!({ "tracer": "prestateTracer", "tracerConfig": { "diffMode": true } })),
+        (&reverts, json!({ "tracer": "prestateTracer", "tracerConfig": { "disableCode": true } })),
+    ] {
+        let call = json!([{ "from": ALICE, "to": to }, "latest", options]);
+        let [anvil, node] = pair.both("debug_traceCall", call);
+        let [anvil, node] = [anvil.unwrap(), node.unwrap()];
+        if to == &counts && options["tracer"].is_string() {
+            assert!(node.to_string().contains(&counts), "{node}");
+        }
+        assert_eq!(node, anvil, "{options}");
+    }
     for method in ["ots_getTransactionError", "ots_traceTransaction", "ots_getInternalOperations"] {
         assert_eq!(
             pair.node.rpc(method, json!([hashes[1]])),

@@ -1,4 +1,4 @@
-//! The chain's side of the devnet: reorganisations, blobs, hardforks, system calls, import, limits, the Unix socket.
+//! The chain's side of the devnet: reorganisations, blobs, hardforks, system calls, limits, the Unix socket.
 
 use foreblock_tests::{
     node::{ALICE, ALICE_KEY, Node},
@@ -9,7 +9,6 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     os::unix::net::UnixStream,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -276,98 +275,6 @@ impl BufferedLines {
             self.rest.extend_from_slice(&chunk[..length]);
         }
     }
-}
-
-/// A genesis in geth's format whose only account with money is Alice's.
-fn genesis(folder: &Path) -> String {
-    let path = folder.join("genesis.json");
-    let file = json!({
-        "config": {
-            "chainId": 1337, "homesteadBlock": 0, "eip150Block": 0, "eip155Block": 0, "eip158Block": 0,
-            "byzantiumBlock": 0, "constantinopleBlock": 0, "petersburgBlock": 0, "istanbulBlock": 0, "berlinBlock": 0,
-            "londonBlock": 0, "terminalTotalDifficulty": 0, "shanghaiTime": 0, "cancunTime": 4_000_000_000u64
-        },
-        "alloc": { ALICE: { "balance": "0x3635c9adc5dea00000" }, STRANGER: { "balance": "0x7" } },
-        "difficulty": "0x0", "gasLimit": "0x1c9c380", "timestamp": "0x65000000", "baseFeePerGas": "0x3b9aca00"
-    });
-    std::fs::write(&path, file.to_string()).unwrap();
-    path.to_str().unwrap().to_owned()
-}
-
-#[test]
-fn a_genesis_file_gives_accounts_chain_id_and_forks() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = Node::start(&["--init", &genesis(folder.path())]);
-    assert_eq!(node.rpc("eth_chainId", json!([])), "0x539");
-    assert_eq!(balance(&node), 7);
-    let first = block(&node, "0x0");
-    assert_eq!((&first["timestamp"], &first["baseFeePerGas"]), (&json!("0x65000000"), &json!("0x3b9aca00")));
-    assert!(first.get("excessBlobGas").is_none());
-    // Cancun comes at its time.
-    node.rpc("evm_setNextBlockTimestamp", json!([4_000_000_000u64]));
-    node.rpc("evm_mine", json!([]));
-    assert_eq!(block(&node, "latest")["excessBlobGas"], "0x0");
-}
-
-#[test]
-fn an_imported_chain_is_the_one_that_was_exported_and_a_forged_one_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let init = genesis(folder.path());
-    let file = folder.path().join("chain.rlp");
-    let import = ["--init", &init, "--import", file.to_str().unwrap()];
-    std::fs::write(&file, b"").unwrap();
-    let source = Node::start(&import);
-    (1..=3).for_each(|value| drop(pay(&source, value)));
-    // PUSH1 1 PUSH1 0 SSTORE STOP, deployed by its own constructor: storage is part of the root.
-    source.rpc("eth_sendTransaction", json!([{ "from": ALICE, "data": "0x600160005500" }]));
-    let raw = |at: u64| {
-        let text = source.rpc("debug_getRawBlock", json!([format!("{at:#x}")]));
-        let text = text.as_str().unwrap().trim_start_matches("0x").to_owned();
-        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect::<Vec<u8>>()
-    };
-    let blocks: Vec<Vec<u8>> = (1..=4).map(raw).collect();
-    std::fs::write(&file, blocks.concat()).unwrap();
-    let copy = Node::start(&import);
-    assert_eq!(block(&copy, "latest"), block(&source, "latest"));
-    assert_eq!(balance(&copy), 13);
-    assert_eq!(copy.rpc("eth_getBalance", json!([STRANGER, "0x1"])), "0x8");
-
-    // The state root is 32 bytes after parent hash, ommers' hash and beneficiary in the header.
-    let at = |block: &[u8], root: &str| {
-        let root: Vec<u8> = (2..66).step_by(2).map(|i| u8::from_str_radix(&root[i..i + 2], 16).unwrap()).collect();
-        block.windows(32).position(|window| window == root).unwrap()
-    };
-    let header = block(&source, "0x4");
-    for (field, words) in [
-        ("stateRoot", "the state root"),
-        ("receiptsRoot", "the receipts' root"),
-        ("transactionsRoot", "the transactions' root"),
-        ("parentHash", "parent hash"),
-    ] {
-        let mut forged = blocks.clone();
-        let place = at(&forged[3], header[field].as_str().unwrap());
-        forged[3][place] ^= 1;
-        std::fs::write(&file, forged.concat()).unwrap();
-        let text = refused(&import);
-        assert!(text.contains("block 4") && text.contains(words), "{field}: {text}");
-    }
-    for (name, bytes, words) in [
-        ("a missing block", [&blocks[0][..], &blocks[2]].concat(), "block 3 does not follow"),
-        ("half a block", blocks[0][..100].to_vec(), "entry 0 of the file is no RLP"),
-        ("text", b"nonsense".to_vec(), "no RLP"),
-    ] {
-        std::fs::write(&file, bytes).unwrap();
-        let text = refused(&import);
-        assert!(text.contains(words), "{name}: {text}");
-    }
-}
-
-fn refused(args: &[&str]) -> String {
-    let port = foreblock_tests::node::free_port().to_string();
-    let mut node = std::process::Command::new(foreblock_tests::tools::foreblock());
-    let output = foreblock_tests::tools::finish(node.args(["--port", &port]).args(args));
-    assert!(!output.status.success(), "the node started");
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]

@@ -134,7 +134,8 @@ fn structured_logs_obey_their_options() {
     let flat = trace(json!({ "tracer": "flatCallTracer" }));
     assert_eq!(flat[0]["action"]["to"], json!(contract), "{flat}");
     let error = node.try_rpc("debug_traceTransaction", json!([hash, { "tracer": "noSuchTracer" }])).unwrap_err();
-    assert_eq!(error.code, -32602, "{error:?}");
+    assert_eq!(error.code, -32603, "{error:?}");
+    assert!(error.message.contains("noSuchTracer"), "{error:?}");
 }
 
 #[test]

@@ -75,7 +75,9 @@ fn text(values: &[DynSolValue]) -> String {
         let kind = letters.peek().copied().filter(|_| letter == '%').unwrap_or_default();
         match kind {
             '%' => text.push('%'),
-            's' | 'd' | 'i' | 'o' | 'x' | 'e' if rest.len() > 0 => text.extend(rest.next().map(|value| placed(value, kind))),
+            's' | 'd' | 'i' | 'o' | 'x' | 'e' if rest.len() > 0 => {
+                text.extend(rest.next().map(|value| placed(value, kind)))
+            }
             _ => {
                 text.push(letter);
                 continue;

@@ -125,7 +125,10 @@ pub(super) async fn storage_range(node: &Arc<Node>, mut args: Args) -> Reply<Sto
     let limit = args.number("limit")?.ok_or_else(|| RpcError::params("missing limit"))?;
     let count = block.transactions.len();
     let index = usize::try_from(index).ok().filter(|index| *index <= count).ok_or_else(|| {
-        RpcError::params(format!("transaction index {index} is out of range: block {} has {count}", block.header.number))
+        RpcError::params(format!(
+            "transaction index {index} is out of range: block {} has {count}",
+            block.header.number
+        ))
     })?;
     tokio::task::block_in_place(|| {
         let stage = Stage::of_transaction(node, &node.ledger(), &block, index)?;

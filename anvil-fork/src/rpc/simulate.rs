@@ -16,7 +16,7 @@ use alloy_evm::{
     EvmEnv,
     overrides::{OverrideBlockHashes, apply_state_overrides},
 };
-use alloy_primitives::{B256, TxKind, U256};
+use alloy_primitives::{B256, TxKind, U256, logs_bloom};
 use alloy_rpc_types_eth::{
     Block as RpcBlock, BlockTransactions, Log, Transaction as RpcTransaction, TransactionInfo, TransactionRequest,
     simulate::{SimBlock, SimCallResult, SimulateError, SimulatePayload, SimulatedBlock},
@@ -99,6 +99,7 @@ fn one_block(
         timestamp: env.block_env.timestamp.saturating_to(),
         gas_limit: env.block_env.gas_limit,
         gas_used,
+        logs_bloom: logs_bloom(calls.iter().flat_map(|call| call.logs.iter().map(|log| &log.inner))),
         base_fee_per_gas: parent.base_fee_per_gas.map(|_| env.block_env.basefee),
         mix_hash: env.block_env.prevrandao.unwrap_or_default(),
         ..Default::default()
@@ -112,12 +113,8 @@ fn one_block(
     } else {
         BlockTransactions::Hashes(transactions.iter().map(|tx| *tx.tx_hash()).collect())
     };
-    let inner = RpcBlock {
-        header: shape::simulated_header(header, hash),
-        uncles: Vec::new(),
-        transactions,
-        withdrawals: None,
-    };
+    let inner =
+        RpcBlock { header: shape::simulated_header(header, hash), uncles: Vec::new(), transactions, withdrawals: None };
     Ok(SimulatedBlock { inner, calls })
 }
 

@@ -1,6 +1,11 @@
 //! Geth's tracers.
 
-use super::{Stage, inference::Labels, javascript::{self, Script}, stage::transaction};
+use super::{
+    Stage,
+    inference::Labels,
+    javascript::{self, Script},
+    stage::transaction,
+};
 use crate::{chain::Block, node::Node, rpc::RpcError};
 use alloy_rpc_types_trace::geth::{GethDebugTracingOptions, GethTrace};
 use revm::context::TxEnv;

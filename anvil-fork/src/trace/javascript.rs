@@ -62,7 +62,9 @@ impl Script {
         let timeout = options.timeout.as_deref().map_or(Ok(TIMEOUT), duration)?;
         let interrupt = JsInspectorInterrupt::new();
         let config = options.tracer_config.clone().into_json();
-        let inspector = JsInspector::new(format!("{GUARD}(\n{code}\n)"), config).map_err(failed)?;
+        // The script begins on the first line, so that errors name its own lines.
+        let guarded = format!("{}({code}\n)", GUARD.replace('\n', " "));
+        let inspector = JsInspector::new(guarded, config).map_err(failed)?;
         let inspector = inspector.with_interrupt(interrupt.clone());
         let watched = interrupt.clone();
         let watch = tokio::spawn(async move {
@@ -75,7 +77,10 @@ impl Script {
     /// What came of the trace; the time-out's error in place of what it caused.
     pub(super) fn finish<T>(self, traced: Result<T, RpcError>) -> Result<T, RpcError> {
         if self.interrupt.is_interrupted() {
-            return Err(RpcError::Internal(format!("execution timeout: the tracer ran longer than {:?}", self.timeout)));
+            return Err(RpcError::Internal(format!(
+                "execution timeout: the tracer ran longer than {:?}",
+                self.timeout
+            )));
         }
         traced
     }
@@ -89,7 +94,10 @@ impl Drop for Script {
 
 /// A script that does not parse, that is not what geth takes for a tracer, or whose functions threw something.
 pub(super) fn failed(error: JsInspectorError) -> RpcError {
-    RpcError::Internal(error.to_string())
+    let text = error.to_string();
+    // What follows is the engine's stack, which ends in the guard; a thrown text is shown as JavaScript writes it.
+    let line = text.lines().next().unwrap_or_default();
+    RpcError::Internal(line.trim_matches('"').to_owned())
 }
 
 /// A duration as Go writes it: `5s`, `300ms`, `1m30s`.
