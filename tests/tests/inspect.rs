@@ -134,7 +134,7 @@ fn storage_is_listed_as_it_was_before_each_transaction() {
         start = page["nextKey"].clone();
     }
     found.sort_unstable();
-    assert_eq!((found.as_slice(), start), (&[11, 22, 33] as &[u64], Value::Null));
+    assert_eq!((found, start), (vec![11, 22, 33], Value::Null));
     let error = range(5, &zero, 10).unwrap_err();
     assert!(error.code == -32602 && error.message.contains("out of range"), "{error:?}");
 }

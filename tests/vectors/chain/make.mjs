@@ -111,11 +111,11 @@ await make('merged', {
   { transactions: [] },
 ]);
 
-// Before the merge: one fork after the other, with the miner's reward.
+// Before the merge: one fork after the other (Constantinople was never alone on the main network), with the miner's reward.
 await make('mined', {
   config: {
     chainId: 7332, homesteadBlock: 2, eip150Block: 3, eip155Block: 4, eip158Block: 4, byzantiumBlock: 5, constantinopleBlock: 6,
-    petersburgBlock: 7, istanbulBlock: 8, berlinBlock: 9, londonBlock: 10,
+    petersburgBlock: 6, istanbulBlock: 8, berlinBlock: 9, londonBlock: 10,
   },
   nonce: '0x2a', timestamp: '0x56000000', extraData: '0x706f77', gasLimit: '0x1c9c380', difficulty: '0x20000', mixHash: `0x${'00'.repeat(32)}`, coinbase: `0x${'00'.repeat(20)}`,
   alloc,
