@@ -70,13 +70,23 @@ library Inference {
         return abi.decode(_returned(), (ModelInfo));
     }
 
-    /// @notice Whether the precompile is there: asks it something to which only one answer is right.
+    /// @notice Whether the precompile is there: asks it something to which only one answer is right. Needs 100,000 gas to say so.
     /// @dev `runOr` after its deadline gives the fallback, whatever the model.
     function isSupported() internal view returns (bool) {
+        // A probe that runs out of gas would say no, and whoever sends the gas could choose that.
+        if (gasleft() < 2 * PROBE_GAS) revert InferenceUnavailable(PRECOMPILE);
         bytes memory answer = "foreblock";
         bytes memory question = abi.encodeCall(IInference.runOr, (bytes32(0), "", 0, answer));
         (bool ok, bytes memory returned) = PRECOMPILE.staticcall{gas: PROBE_GAS}(question);
         return ok && keccak256(returned) == keccak256(abi.encode(false, answer));
+    }
+
+    /// @notice For a `catch` around a call that asks: returns where all nodes agree on `reason`, and reverts where it may come of too
+    /// little gas. Without it, who calls chooses the branch without the model by the gas that is sent along.
+    function checkReason(bytes memory reason) internal view {
+        if (reason.length == 0) revert InferenceUnavailable(PRECOMPILE);
+        // The library's word for a call that ended without an error of the precompile: only a chain without one explains it.
+        if (bytes4(reason) == InferenceUnavailable.selector && isSupported()) revert InferenceUnavailable(PRECOMPILE);
     }
 
     // ---- short cuts

@@ -65,8 +65,7 @@ contract FunctionsAdapter is ModelNames, Callbacks {
         try this.answer(data) returns (bytes memory found) {
             return (found, "");
         } catch (bytes memory reason) {
-            // Only an answer may end here: out of gas says nothing of the request.
-            if (reason.length == 0) revert();
+            Inference.checkReason(reason); // too little gas says nothing of the request
             return ("", reason);
         }
     }

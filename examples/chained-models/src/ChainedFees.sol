@@ -51,8 +51,7 @@ contract ChainedFees {
             (buyFee, sellFee) = (buy, sell);
             emit FeesChanged(volatility, buy, sell);
         } catch (bytes memory reason) {
-            // Only an answer of the models may end here: out of gas says nothing of them.
-            if (reason.length == 0) revert();
+            Inference.checkReason(reason); // too little gas says nothing of the models
         }
     }
 

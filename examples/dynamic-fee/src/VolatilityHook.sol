@@ -103,8 +103,7 @@ contract VolatilityHook {
             record.fee = feeFor(volatility);
             emit FeeChanged(poolId, volatility, record.fee);
         } catch (bytes memory reason) {
-            // Only an answer of the model may end here: out of gas says nothing of it.
-            if (reason.length == 0) revert();
+            Inference.checkReason(reason); // too little gas says nothing of the model
         }
     }
 

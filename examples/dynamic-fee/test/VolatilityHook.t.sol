@@ -82,21 +82,6 @@ contract VolatilityHookTest is InferenceTest {
         vm.assertEq(_swapNextDay(0), uint256(3_000), "a chain without models");
     }
 
-    function test_too_little_gas_keeps_no_old_fee() public {
-        givesScore(MODEL, 0.02e18);
-        for (uint256 day = 0; day < 16; ++day) {
-            _swapNextDay(0);
-        }
-        vm.warp(block.timestamp + 1 days);
-        uint256 kept = 0;
-        for (uint256 gas = 20_000; gas < 220_000; gas += 5_000) {
-            (bool ok, bytes memory returned) = address(this).call{gas: gas}(abi.encodeCall(this.swapAndUndo, ()));
-            vm.assertTrue(!ok, "always reverts");
-            if (returned.length == 64 && abi.decode(returned, (uint256[2]))[1] == 3_000) ++kept;
-        }
-        vm.assertEq(kept, 0, "swaps at the old fee");
-    }
-
     function test_fees_have_bounds() public view {
         vm.assertEq(uint256(hook.feeFor(0)), 500, "at least");
         vm.assertEq(uint256(hook.feeFor(-1e18)), 500, "never below");
@@ -112,15 +97,6 @@ contract VolatilityHookTest is InferenceTest {
         hook.beforeSwap(address(this), key, SwapParams(true, -1, 0), "");
         vm.expectPartialRevert(VolatilityHook.WrongAddress.selector);
         new VolatilityHook(IPoolManager(address(this)), MODEL);
-    }
-
-    /// @notice A swap whose fee is told by a revert, so that it leaves nothing behind.
-    function swapAndUndo() external {
-        uint256[2] memory told = [uint256(1), _swap()];
-        bytes memory data = abi.encode(told);
-        assembly ("memory-safe") {
-            revert(add(data, 0x20), mload(data))
-        }
     }
 
     /// @dev A day at a tick, and the swap that ends it.

@@ -71,8 +71,7 @@ contract ProposalGuard {
             bool clear = likeness >= MIN_LIKENESS && lead >= MIN_LEAD;
             if (clear && kinds[best].pays == (value > 0)) kind = best;
         } catch (bytes memory reason) {
-            // Only an answer of the model may end here: out of gas says nothing of the text.
-            if (reason.length == 0) revert();
+            Inference.checkReason(reason); // too little gas says nothing of the models
         }
         uint64 ready = uint64(block.timestamp) + (kind == UNCLEAR ? longestDelay : kinds[kind].delay);
         readyAt[action] = ready;
