@@ -8,5 +8,6 @@ pub mod network;
 pub mod node;
 pub mod project;
 pub mod rpc;
+pub mod sidecar;
 pub mod tools;
 pub mod upstream;

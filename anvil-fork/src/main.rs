@@ -2,7 +2,8 @@
 
 use clap::{CommandFactory, Parser};
 use foreblock::cli::{
-    Command, Config, Flags, NodeFlags, bench, doctor, model, run_audit, run_follower, run_node, run_operator, setup,
+    Command, Config, Flags, NodeFlags, bench, doctor, model, run_audit, run_conformance, run_follower, run_node,
+    run_operator, run_sidecar, setup,
 };
 use std::{io::IsTerminal, process::ExitCode};
 use tracing_subscriber::EnvFilter;
@@ -30,6 +31,11 @@ fn run(flags: Flags) -> anyhow::Result<()> {
         Some(Command::Bench { place, command }) => return bench(&place, command),
         Some(Command::Doctor { place }) => return doctor(&place),
         Some(Command::Audit(audit)) => return run_audit(&audit),
+        Some(Command::Conformance(conformance)) => return run_conformance(&conformance),
+        Some(Command::Sidecar(sidecar)) => {
+            log(&flags.node);
+            return run_sidecar(&sidecar);
+        }
         Some(Command::Operator(operator)) => {
             log(&flags.node);
             return run_operator(&operator);

@@ -1,6 +1,9 @@
 //! What the user typed: plain data, with anvil's names and defaults.
 
-use super::{AuditFlags, BenchCommand, ForkFlags, ModelCommand, OperatorFlags, Place, TlsFlags, operator::engine_name};
+use super::{
+    AuditFlags, BenchCommand, ConformanceFlags, ForkFlags, ModelCommand, OperatorFlags, Place, SidecarFlags, TlsFlags,
+    operator::engine_name,
+};
 use crate::{accounts, chain::Compat, pool::Order};
 use clap::{Args, Parser, Subcommand};
 use std::{net::IpAddr, path::PathBuf};
@@ -64,6 +67,10 @@ pub enum Command {
     Audit(Box<AuditFlags>),
     /// Compute and sign outcomes for nodes elsewhere.
     Operator(Box<OperatorFlags>),
+    /// Find and compute what an unmodified client's pending transactions will ask, and answer its precompile.
+    Sidecar(Box<SidecarFlags>),
+    /// Ask an implementation of the precompile every case of the conformance suite.
+    Conformance(ConformanceFlags),
     /// Say what is found on this machine, and what is missing.
     Doctor {
         /// What to look at.
@@ -343,7 +350,7 @@ pub struct NodeFlags {
     pub quiet: bool,
 }
 
-fn seconds(text: &str) -> Result<std::time::Duration, String> {
+pub(super) fn seconds(text: &str) -> Result<std::time::Duration, String> {
     let expected = || format!("`{text}` is no time: expected seconds above 0, such as 12 or 0.5");
     let seconds: f64 = text.parse().map_err(|_| expected())?;
     let time = std::time::Duration::try_from_secs_f64(seconds).map_err(|_| expected())?;

@@ -7,12 +7,14 @@ mod client;
 mod disk;
 mod endpoints;
 mod error;
+mod heads;
 mod node;
 mod options;
 mod origin;
 mod upstream;
 
 pub use error::UpstreamError;
+pub use heads::Heads;
 pub use node::{ForkError, fork};
 pub use options::{ForkOptions, ForkPoint, OptionsError, header, is_local, url};
 pub use origin::{Origin, Replay, open};

@@ -98,7 +98,7 @@ fn block(client: &Client, options: &ForkOptions, chain_id: u64, number: u64) -> 
 }
 
 /// Whether the upstream reads state by a block's hash (EIP-1898), which no reorganisation can move.
-fn takes_hashes(client: &Client, hash: B256) -> bool {
+pub(super) fn takes_hashes(client: &Client, hash: B256) -> bool {
     let answer = client.ask("eth_getBalance", json!([Address::ZERO, { "blockHash": hash }]));
     answer.is_ok_and(|answer| quantity("eth_getBalance", &answer).is_ok())
 }

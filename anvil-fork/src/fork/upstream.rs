@@ -16,6 +16,10 @@ use std::{fmt, sync::Arc};
 const ACCOUNTS_MAX: u64 = 200_000;
 /// Slots kept in memory.
 const SLOTS_MAX: u64 = 2_000_000;
+/// Accounts of a head kept in memory.
+const HEAD_ACCOUNTS_MAX: u64 = 100_000;
+/// Slots of a head kept in memory.
+const HEAD_SLOTS_MAX: u64 = 200_000;
 /// Code kept in memory, bytes.
 const CODE_BYTES_MAX: u64 = 512 << 20;
 /// Answers about old blocks kept in memory, bytes.
@@ -44,7 +48,7 @@ type Shared<T> = Result<T, Arc<UpstreamError>>;
 
 /// The chain below. What it told once is not asked again, and what two ask at the same time is asked once.
 pub struct Upstream {
-    client: Client,
+    client: Arc<Client>,
     options: ForkOptions,
     chain_id: u64,
     number: u64,
@@ -77,7 +81,7 @@ impl Upstream {
         let code_bytes = |_: &B256, code: &Bytecode| u32::try_from(code.len()).unwrap_or(u32::MAX);
         let answer_bytes = |key: &String, answer: &Arc<RawValue>| (key.len() + answer.get().len()) as u32;
         Self {
-            client,
+            client: Arc::new(client),
             options,
             chain_id,
             number,
@@ -88,6 +92,32 @@ impl Upstream {
             codes: Cache::builder().weigher(code_bytes).max_capacity(CODE_BYTES_MAX).build(),
             hashes: Cache::new(1_024),
             history: Cache::builder().weigher(answer_bytes).max_capacity(HISTORY_BYTES_MAX).build(),
+            disk: None,
+        }
+    }
+
+    /// The chain at a block that may be its last: bounded for a node that moves on with each block.
+    pub(super) fn of_head(
+        client: Arc<Client>,
+        options: ForkOptions,
+        chain_id: u64,
+        block: (u64, B256),
+        pin: Value,
+        codes: Cache<B256, Bytecode>,
+    ) -> Self {
+        let (number, hash) = block;
+        Self {
+            client,
+            options,
+            chain_id,
+            number,
+            hash,
+            pin,
+            accounts: Cache::new(HEAD_ACCOUNTS_MAX),
+            slots: Cache::new(HEAD_SLOTS_MAX),
+            codes,
+            hashes: Cache::new(256),
+            history: Cache::new(0),
             disk: None,
         }
     }
@@ -202,6 +232,28 @@ impl Upstream {
             Ok(value)
         };
         waiting(|| self.slots.try_get_with((address, key), fetch))
+    }
+
+    /// Reads words of storage that will be needed, all at once.
+    pub fn prefetch_slots(&self, keys: &[(Address, U256)]) -> Shared<()> {
+        let unknown: Vec<_> = keys.iter().copied().filter(|key| !self.slots.contains_key(key)).collect();
+        let questions =
+            unknown.iter().map(|(address, key)| self.at("eth_getStorageAt", json!([address, format!("{key:#x}")])));
+        let answers = self.client.ask_all(questions.collect())?;
+        for (key, answer) in unknown.into_iter().zip(answers) {
+            self.slots.insert(key, quantity("eth_getStorageAt", &answer)?);
+        }
+        Ok(())
+    }
+
+    /// The words of storage that were read, at most so many.
+    pub fn known_slots(&self, max: usize) -> Vec<(Address, U256)> {
+        self.slots.iter().take(max).map(|(key, _)| *key).collect()
+    }
+
+    /// The accounts that were read, at most so many.
+    pub fn known_accounts(&self, max: usize) -> Vec<Address> {
+        self.accounts.iter().take(max).map(|(address, _)| *address).collect()
     }
 
     /// Hash of a block at or before the fork block.

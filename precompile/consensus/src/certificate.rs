@@ -4,6 +4,7 @@
 //! its `OperatorRegistry`, so that it is worth nothing elsewhere. A certificate is enough of those signatures.
 
 use crate::{OPERATOR_REGISTRY_ADDRESS, Outcome, RequestId};
+use alloc::vec::Vec;
 use alloy_primitives::{Address, B256, Signature, U256};
 use alloy_sol_types::{Eip712Domain, SolStruct, sol};
 

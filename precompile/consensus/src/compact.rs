@@ -15,6 +15,7 @@ use crate::{
     check_input,
     input::{MAX_RANK, MAX_TENSORS},
 };
+use alloc::{vec, vec::Vec};
 use alloy_primitives::Bytes;
 use alloy_sol_types::SolValue;
 

@@ -4,6 +4,7 @@ use crate::{
     MODEL_REGISTRY_ADDRESS, ModelId, ModelSlot, OPERATOR_REGISTRY_ADDRESS, model_storage_key,
     operators::{GENESIS_STAKE_WEI, genesis_storage},
 };
+use alloc::vec::Vec;
 use alloy_primitives::{Address, B256, Bytes, U256, hex};
 
 pub use crate::operators::{GENESIS_ENDPOINT_BYTES_MAX, GenesisOperator};

@@ -10,9 +10,9 @@ use crate::{
     StatementDomain, Used, check_input,
     compact::{compact, expand},
 };
+use alloc::{collections::BTreeMap, vec::Vec};
 use alloy_primitives::{B256, Bytes, Signature, keccak256};
 use alloy_rlp::{Decodable, Encodable, RlpDecodable, RlpEncodable};
-use std::collections::BTreeMap;
 
 /// Type byte of the EIP-7685 request whose data is the list's hash.
 pub const REQUEST_TYPE: u8 = 0x0f;
@@ -144,9 +144,9 @@ impl InferenceList {
         let entries = wire.into_iter().map(|entry| entry.read(&mut left)).collect::<Result<Vec<_>, _>>()?;
         for pair in entries.windows(2) {
             match pair[0].id.cmp(&pair[1].id) {
-                std::cmp::Ordering::Less => {}
-                std::cmp::Ordering::Equal => return Err(ListError::Duplicate(pair[1].id)),
-                std::cmp::Ordering::Greater => return Err(ListError::Unsorted(pair[1].id)),
+                core::cmp::Ordering::Less => {}
+                core::cmp::Ordering::Equal => return Err(ListError::Duplicate(pair[1].id)),
+                core::cmp::Ordering::Greater => return Err(ListError::Unsorted(pair[1].id)),
             }
         }
         Ok(Self { entries })
@@ -240,7 +240,7 @@ fn read_signatures(encoded: &[u8]) -> Result<Vec<Signature>, ListError> {
 
 fn failure(code: u16, reason: &[u8]) -> Result<Failure, ListError> {
     let code = FailureCode::try_from(code).map_err(|_| ListError::Encoding("an unknown failure code"))?;
-    let reason = std::str::from_utf8(reason).map_err(|_| ListError::Encoding("a failure's reason is not UTF-8"))?;
+    let reason = core::str::from_utf8(reason).map_err(|_| ListError::Encoding("a failure's reason is not UTF-8"))?;
     if reason.len() > Failure::MAX_REASON_BYTES {
         return Err(ListError::Encoding("a failure's reason is too long"));
     }

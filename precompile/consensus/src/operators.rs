@@ -8,6 +8,7 @@
 //! | 5 | how many have a stake |
 
 use crate::{Committee, ModelId};
+use alloc::{string::String, vec::Vec};
 use alloy_primitives::{Address, B256, U256, keccak256};
 
 /// Most operators that the registry takes; a longer list was not written by it.

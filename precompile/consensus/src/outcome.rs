@@ -1,7 +1,9 @@
 //! What a request resolves to.
 
 use crate::{ModelId, Request, RequestId, request::request_id};
+use alloc::string::String;
 use alloy_primitives::{B256, Bytes, Keccak256, keccak256, map::B256Map};
+#[cfg(feature = "std")]
 use std::sync::RwLock;
 
 /// Result of an inference. Both arms need the same proof: nobody can staple a failure on alone.
@@ -150,9 +152,13 @@ pub trait Outcomes: Send + Sync {
 /// Outcomes in memory: the source for a block's inference list, and for tests.
 #[derive(Debug, Default)]
 pub struct MemoryOutcomes {
+    #[cfg(feature = "std")]
     outcomes: RwLock<B256Map<Outcome>>,
+    #[cfg(not(feature = "std"))]
+    outcomes: B256Map<Outcome>,
 }
 
+#[cfg(feature = "std")]
 impl MemoryOutcomes {
     /// Puts an outcome, replacing any that was there.
     pub fn insert(&self, id: RequestId, outcome: Outcome) {
@@ -162,12 +168,19 @@ impl MemoryOutcomes {
 
 impl FromIterator<(RequestId, Outcome)> for MemoryOutcomes {
     fn from_iter<T: IntoIterator<Item = (RequestId, Outcome)>>(outcomes: T) -> Self {
-        Self { outcomes: RwLock::new(outcomes.into_iter().collect()) }
+        let outcomes: B256Map<Outcome> = outcomes.into_iter().collect();
+        #[cfg(feature = "std")]
+        let outcomes = RwLock::new(outcomes);
+        Self { outcomes }
     }
 }
 
 impl Outcomes for MemoryOutcomes {
     fn get(&self, id: RequestId) -> Option<Outcome> {
-        self.outcomes.read().unwrap_or_else(|poisoned| poisoned.into_inner()).get(&id).cloned()
+        #[cfg(feature = "std")]
+        let outcomes = self.outcomes.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        #[cfg(not(feature = "std"))]
+        let outcomes = &self.outcomes;
+        outcomes.get(&id).cloned()
     }
 }

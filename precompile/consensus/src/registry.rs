@@ -1,7 +1,7 @@
 //! The packed slot of `ModelRegistry` that the precompile reads.
 
 use crate::ModelId;
-#[cfg(feature = "evm")]
+#[cfg(any(feature = "evm", feature = "evm-038"))]
 use crate::abi;
 use alloy_primitives::{B256, U256, keccak256};
 
@@ -70,7 +70,7 @@ impl ModelSlot {
         })
     }
 
-    #[cfg(feature = "evm")]
+    #[cfg(any(feature = "evm", feature = "evm-038"))]
     pub(crate) fn info(slot: Option<Self>) -> abi::ModelInfo {
         match slot {
             None => abi::ModelInfo {

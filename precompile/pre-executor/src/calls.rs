@@ -1,6 +1,10 @@
 //! `eth_call`, estimates and traces of pending work: they wait until they are whole.
 
-use crate::{pre_executor::PreExecutor, schedule::Refused, shared::unpaid};
+use crate::{
+    pre_executor::PreExecutor,
+    schedule::{Demand, Refused, TransactionId},
+    shared::unpaid,
+};
 use alloy_primitives::keccak256;
 use foreblock_precompile::{Outcomes, Request, RequestId};
 use std::time::{Duration, Instant};
@@ -27,6 +31,18 @@ pub enum Unresolved {
     /// The call makes too many inferences one after the other.
     #[error("more than {0} inferences depend on one another: split the call")]
     Rounds(u32),
+}
+
+/// Longest that a request waits whose transaction is not watched.
+pub const WANTED_MAX: Duration = Duration::from_secs(60);
+
+/// What became of a request that a client's builder missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Its outcome is there.
+    There,
+    /// It is queued or runs.
+    Queued,
 }
 
 impl PreExecutor {
@@ -67,6 +83,29 @@ impl PreExecutor {
         };
         asked.iter().for_each(|call| drop(state.scheduler.withdraw(*call)));
         result
+    }
+
+    /// A client's builder missed a request of a transaction that may not be watched here: it is asked before others, without waiting for
+    /// it, and given up after [`WANTED_MAX`]. Whether its outcome is there, or will be.
+    ///
+    /// # Errors
+    /// [`Refused`] if the queue does not take it.
+    pub fn want(&self, transaction: TransactionId, request: &Request) -> Result<Wanted, Refused> {
+        if self.missed(transaction, request) {
+            return Ok(Wanted::There);
+        }
+        let mut state = self.shared.lock();
+        if state.scheduler.place(request.id).is_none() {
+            let now_us = self.shared.now_us();
+            let expires_us = Some(now_us + WANTED_MAX.as_micros() as u64);
+            // One demand for each request, however often it is missed.
+            let demand = Demand { expires_us, ..unpaid(keccak256(request.id), now_us) };
+            self.shared.ask(&mut state, request.clone(), demand)?;
+            state.scheduler.ask_first(request.id);
+        }
+        drop(state);
+        self.shared.work.notify_one();
+        Ok(Wanted::Queued)
     }
 
     /// Runs a call until it misses no outcome. `run` returns the request that aborted it, if one did.

@@ -28,7 +28,7 @@ pub mod watchlist;
 mod workers;
 
 pub use building::{Building, Hold};
-pub use calls::Unresolved;
+pub use calls::{Unresolved, WANTED_MAX, Wanted};
 pub use compute::{Compute, Unavailable};
 pub use config::{Config, Event, Head, StartError};
 pub use counters::Metrics;

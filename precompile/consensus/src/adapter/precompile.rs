@@ -1,5 +1,6 @@
 //! The precompile: gas, length, meaning, answer, output, in this order.
 
+use super::version::{alloy_evm, revm};
 use crate::{
     Failure, MODEL_REGISTRY_ADDRESS, ModelId, ModelSlot, Outcome, Outcomes, Request, Used,
     abi::IInference::{self, IInferenceCalls},
@@ -57,13 +58,13 @@ impl Notes {
         }
     }
 
-    pub(crate) fn missing(&self) -> Option<Request> {
+    pub(super) fn missing(&self) -> Option<Request> {
         self.lock().missing.clone()
     }
 }
 
 /// Puts the precompile into a client's own map, at `address`. Whoever executes must read [`Notes::take_missing`] when a
-/// transaction ends in an error, and treat it as one that is not valid yet; [`crate::ForeblockEvm`] does both.
+/// transaction ends in an error, and treat it as one that is not valid yet; [`ForeblockEvm`](super::ForeblockEvm) does both.
 pub fn install(precompiles: &mut PrecompilesMap, address: Address, outcomes: Arc<dyn Outcomes>, notes: Notes) {
     // Extending, unlike a lookup, makes the address warm (EIP-2929: precompiles are warm).
     let id = PrecompileId::custom("foreblock inference");

@@ -1,6 +1,10 @@
 //! The EVM with the precompile in it, for any alloy-evm client.
 
-use crate::{Notes, Outcomes, PRECOMPILE_ADDRESS, Request, Used, install};
+use super::{
+    precompile::{Notes, install},
+    version::{alloy_evm, revm},
+};
+use crate::{Outcomes, PRECOMPILE_ADDRESS, Request, Used};
 use alloy_evm::{
     Database, Evm, EvmEnv, EvmFactory,
     eth::{EthEvm, EthEvmContext, EthEvmFactory},

@@ -1,0 +1,3 @@
+module foreblock.example/geth
+
+go 1.19
