@@ -114,7 +114,12 @@ fn connect(flags: &SidecarFlags) -> anyhow::Result<Heads> {
     options.timeout = Duration::from_secs(10);
     options.compute_units_per_second = u64::MAX;
     options.chain_id = flags.chain_id;
-    Heads::connect(options).with_context(|| format!("--node {}: no chain to watch", flags.node))
+    let connect = || {
+        let heads = Heads::connect(options)?;
+        // A chain's id that was given proves nothing yet.
+        heads.told_chain_id().map(|_| heads)
+    };
+    connect().with_context(|| format!("--node {}: there is no chain to watch", flags.node))
 }
 
 fn spec(flags: &SidecarFlags, chain_id: u64) -> Result<Spec, UnknownHardfork> {

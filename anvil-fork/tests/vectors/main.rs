@@ -107,6 +107,36 @@ fn the_checked_in_vectors_are_what_this_implementation_answers() {
     }
 }
 
+/// Calls that return, in the form of geth's own precompile tests, which know neither state nor outcomes: those are what the suite's
+/// cases of the same name have.
+fn in_geths_form(groups: &[(&str, Group)]) -> String {
+    let calls = groups.iter().filter(|(name, _)| ["abi", "gas"].contains(name)).flat_map(|(_, group)| &group.cases);
+    let vector = |case: &Case| {
+        let Question::Call(call) = &case.question else { return None };
+        let hex = |text: &str| text.trim_start_matches("0x").to_owned();
+        (case.answer["end"] == "return").then(|| {
+            serde_json::json!({
+                "Name": case.name,
+                "Input": hex(&call.calldata.to_string()),
+                "Expected": hex(case.answer["data"].as_str().unwrap()),
+                "Gas": case.answer["gas"],
+                "NoBenchmark": true,
+            })
+        })
+    };
+    serde_json::to_string_pretty(&calls.filter_map(vector).collect::<Vec<_>>()).unwrap() + "\n"
+}
+
+#[test]
+fn geths_vectors_are_the_suites() {
+    let path = root().join("examples/geth/testdata/inference.json");
+    let text = in_geths_form(&all());
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "BLESS=1 writes it");
+}
+
 /// This implementation with one thing changed in its answers.
 struct Planted(fn(&mut Value));
 

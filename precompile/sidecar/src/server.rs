@@ -5,8 +5,8 @@ use alloy_primitives::{Address, B256, Bytes};
 use foreblock_precompile::{ModelId, Outcome, RequestId};
 use std::{
     collections::HashMap,
-    fs, io,
-    io::{BufReader, Write},
+    fs,
+    io::{self, BufReader, Write},
     net::Shutdown,
     os::unix::{
         fs::{FileTypeExt, PermissionsExt},
@@ -243,7 +243,10 @@ fn answer(answers: &dyn Answers, frame: &[u8], greeted: &mut bool, out: &mut Vec
     }
     let refused = |(reason, words)| Answer::Refused(reason, words);
     match question {
-        Question::Lookup(ids) => return write_lookup(answers, &ids, out),
+        Question::Lookup(ids) => {
+            write_lookup(answers, &ids, out);
+            return true;
+        }
         Question::Wanted { transaction, model, input } => {
             answers.wanted(transaction, model, input).map_or_else(refused, Answer::Noted)
         }
@@ -257,7 +260,7 @@ fn answer(answers: &dyn Answers, frame: &[u8], greeted: &mut bool, out: &mut Vec
 }
 
 /// Outcomes that together are longer than a frame may be read as missing from there on: they are to be asked again.
-fn write_lookup(answers: &dyn Answers, ids: &[RequestId], out: &mut Vec<u8>) -> bool {
+fn write_lookup(answers: &dyn Answers, ids: &[RequestId], out: &mut Vec<u8>) {
     let mut left = frame::BYTES_MAX - ids.len() * 8;
     let fitting = |id: &RequestId| {
         let outcome = answers.lookup(*id)?;
@@ -269,7 +272,6 @@ fn write_lookup(answers: &dyn Answers, ids: &[RequestId], out: &mut Vec<u8>) -> 
         Some(outcome)
     };
     write_outcomes(out, ids.iter().map(fitting));
-    true
 }
 
 fn greet(answers: &dyn Answers, version: u16, chain_id: u64) -> Answer {
