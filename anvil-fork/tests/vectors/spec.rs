@@ -67,7 +67,9 @@ fn the_specifications_constants_are_the_crates() {
         ("MalformedCall", selector(IInference::MalformedCall::SELECTOR)),
     ];
     for (name, value) in expected {
-        assert_eq!(stated.get(name), Some(&value), "docs/spec.md, `{name}`");
+        // Capitals in an address are a checksum.
+        let (stated, value) = (stated.get(name).map(|text| text.to_ascii_lowercase()), value.to_ascii_lowercase());
+        assert_eq!(stated, Some(value), "docs/spec.md, `{name}`");
     }
     for code in 1..=10 {
         let name = format!("{:?}", FailureCode::try_from(code).unwrap());
