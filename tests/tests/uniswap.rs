@@ -82,7 +82,7 @@ impl Pool {
             &self.id[2..]
         );
         let answer = node.rpc("eth_call", json!([{ "to": self.hook, "data": data }, "latest"]));
-        let words = answer.as_str().expect("hex")[2..].as_bytes().chunks(64).skip(2);
+        let words = answer.as_str().expect("hex").as_bytes()[2..].chunks(64).skip(2);
         let low = |word: &[u8]| u128::from_str_radix(std::str::from_utf8(&word[32..]).expect("hex"), 16).expect("hex");
         words.map(|word| low(word) as i128 as f64 / 1e18).collect()
     }

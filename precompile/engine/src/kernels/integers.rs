@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn chains_end_before_a_sum_could_round() {
         assert_eq!(chain_max(255, 255), 258);
-        assert!(258 * 255 * 255 <= 1 << 24 && 259 * 255 * 255 > 1 << 24);
+        assert_eq!((1 << 24) / (255 * 255), 258);
         assert_eq!(chain_max(0, 255), 1 << 24);
         assert_eq!(chain_max(4095, 4095), 1);
     }
