@@ -53,7 +53,7 @@ impl Heads {
         expected: &'static str,
         params: Value,
     ) -> Result<T, UpstreamError> {
-        read(method, expected, &*self.client.ask(method, params)?)
+        read(method, expected, &self.client.ask(method, params)?)
     }
 
     /// The answers to one method's questions, asked at once.

@@ -168,7 +168,7 @@ impl Answers for Sidecar {
         };
         let entries = used.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?;
         let list = InferenceList::new(entries).map_err(|error| (Reason::Unsupported, error.to_string()))?;
-        Ok(if list.entries().is_empty() { Bytes::new() } else { list.encode().into() })
+        Ok(if list.entries().is_empty() { Bytes::new() } else { list.encode() })
     }
 
     fn status(&self) -> Bytes {

@@ -169,6 +169,9 @@ impl Answers for Planted {
     }
 }
 
+/// An error's name, what it does to an answer, and the groups that see it.
+type Plant = (&'static str, fn(&mut Value), &'static [&'static str]);
+
 fn fares(plant: fn(&mut Value)) -> Vec<Report> {
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("planted");
@@ -187,7 +190,7 @@ fn an_implementation_with_a_planted_error_fails_in_the_group_that_is_about_it() 
     let engine = well.iter().find(|report| report.name == "engine").unwrap();
     assert!(engine.refused > 0 && engine.passed == 0, "who computes nothing is not asked for models");
 
-    let planted: [(&str, fn(&mut Value), &[&str]); 5] = [
+    let planted: [Plant; 5] = [
         (
             "one gas too much",
             |answer| {

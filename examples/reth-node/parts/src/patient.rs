@@ -48,7 +48,7 @@ impl<I: Iterator<Item = T>, T: Offer, W: FnMut(&T) -> bool> Patient<I, T, W> {
         &mut self.pool
     }
 
-    fn from_held(&mut self) -> Option<T> {
+    fn next_held(&mut self) -> Option<T> {
         let mut blocked = HashSet::new();
         for at in 0..self.held.len() {
             let tx = &self.held[at];
@@ -69,7 +69,7 @@ impl<I: Iterator<Item = T>, T: Offer, W: FnMut(&T) -> bool> Iterator for Patient
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        while let Some(tx) = self.pool.next() {
+        for tx in self.pool.by_ref() {
             let sender = tx.sender();
             if self.dropped.contains(&sender) {
                 continue;
@@ -80,7 +80,7 @@ impl<I: Iterator<Item = T>, T: Offer, W: FnMut(&T) -> bool> Iterator for Patient
             self.held_senders.insert(sender);
             self.held.push_back(tx);
         }
-        self.from_held()
+        self.next_held()
     }
 }
 
