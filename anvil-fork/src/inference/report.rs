@@ -4,7 +4,9 @@ use super::Inference;
 use crate::chain::{Block, Ledger};
 use alloy_primitives::{B256, Bytes, U64};
 use foreblock_engine::{Catalog, catalog::Entry, engine::State, golden::GOLDEN_FILE, manifest::profile_name};
-use foreblock_pre_executor::{CallState, CallStatus, Event, Phase, Source, TransactionStatus, schedule::State as Work};
+use foreblock_pre_executor::{
+    CallState, CallStatus, Event, Farewell, Phase, Source, TransactionStatus, schedule::State as Work,
+};
 use foreblock_precompile::abi::TensorSpec;
 use serde_json::{Value, json};
 
@@ -74,10 +76,10 @@ impl Inference {
 
     /// Where the inferences of the first `limit` pending transactions stand, in the builder's order.
     pub fn pending(&self, limit: usize) -> Vec<Value> {
-        self.pre_executor.pending().iter().take(limit).map(transaction).collect()
+        self.pre_executor.pending(limit).iter().map(transaction).collect()
     }
 
-    /// Where a transaction's inferences stand: pending, included, or given up; null where nothing is known of it.
+    /// Where a transaction's inferences stand: pending, included, given up or replaced; null where nothing is known of it.
     pub fn transaction_status(&self, ledger: &Ledger, hash: B256) -> Value {
         if let Some(status) = self.pre_executor.status(hash) {
             return transaction(&status);
@@ -85,8 +87,9 @@ impl Inference {
         if let Some((block, _)) = ledger.transaction(&hash) {
             return included(hash, block);
         }
-        let gone = self.pre_executor.farewell(hash);
-        gone.map_or(Value::Null, |reason| json!({ "hash": hash, "phase": "expired", "reason": reason }))
+        let Some(gone) = self.pre_executor.farewell(hash) else { return Value::Null };
+        let phase = if matches!(gone, Farewell::Replaced(_)) { "replaced" } else { "expired" };
+        json!({ "hash": hash, "phase": phase, "reason": gone.to_string() })
     }
 
     /// All numbers in the Prometheus text format.

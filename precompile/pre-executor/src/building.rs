@@ -5,29 +5,13 @@ use crate::{
     pre_executor::PreExecutor,
     schedule::TransactionId,
     shared::{Shared, demand, inference_gas},
-    watchlist::{Deferral, Phase, Watched},
+    watchlist::Hold,
 };
 use foreblock_precompile::{ModelId, Outcome, Outcomes, Request, RequestId};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
-
-/// Why a builder leaves a transaction alone without running it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Hold {
-    /// The simulation ended at a request that has no outcome yet.
-    #[error("waits for request {0}")]
-    Waits(RequestId),
-    /// The builder missed too often: its inputs differ from what every simulation saw.
-    #[error("missed by {misses} builds: tried again from block {until} on")]
-    BackedOff {
-        /// Builds that missed.
-        misses: u32,
-        /// First block that tries it again.
-        until: u64,
-    },
-}
 
 impl PreExecutor {
     /// The outcomes for block building: hits and misses are counted.
@@ -53,11 +37,9 @@ impl PreExecutor {
     /// Whether a builder leaves a transaction alone, and why.
     pub fn hold(&self, hash: TransactionId) -> Option<Hold> {
         let state = self.shared.lock();
-        let watched = state.watchlist.get(hash)?;
-        if watched.held_until > state.scheduler.slot().block {
-            return Some(Hold::BackedOff { misses: watched.misses, until: watched.held_until });
-        }
-        awaited(watched).filter(|id| self.shared.store.get(*id).is_none()).map(Hold::Waits)
+        let hold = state.watchlist.hold(hash, state.scheduler.slot().block)?;
+        let there = |hold: &Hold| matches!(hold, Hold::Waits(id) if self.shared.store.get(*id).is_some());
+        Some(hold).filter(|hold| !there(hold))
     }
 
     /// The builder ran a transaction and missed this request. It is computed at once where that takes less time than to skip the
@@ -74,8 +56,11 @@ impl PreExecutor {
         let mut state = self.shared.lock();
         let block = state.scheduler.slot().block;
         let Some(first) = state.watchlist.missed(hash, request, block) else { return false };
-        let (Some(head), Some(watched)) = (state.head.clone(), state.watchlist.get(hash)) else { return false };
-        let demand = demand(hash, watched, inference_gas(&head, request), state.base_fee());
+        let Some(head) = state.head.clone() else { return false };
+        let gas = inference_gas(&head, request);
+        state.watchlist.priced(hash, gas);
+        let Some(watched) = state.watchlist.get(hash) else { return false };
+        let demand = demand(hash, watched, gas, state.base_fee());
         if self.shared.ask(&mut state, request.clone(), demand).is_ok() && first {
             state.scheduler.ask_first(request.id);
         }
@@ -108,18 +93,6 @@ impl PreExecutor {
         shared.store.show(&[(request.id, shared.compute.certified(request.id, outcome))]);
         true
     }
-}
-
-/// The request that a transaction is known to wait for. One whose inputs keep moving is not: it may be lucky.
-fn awaited(watched: &Watched) -> Option<RequestId> {
-    let waits = match &watched.phase {
-        Phase::Waiting => true,
-        Phase::Deferred(why) => {
-            matches!(why, Deferral::Refused(_) | Deferral::PushedOut | Deferral::Unavailable { .. })
-        }
-        Phase::Scouting | Phase::Ready | Phase::Invalid(_) => false,
-    };
-    watched.missing.as_ref().filter(|_| waits).map(|request| request.id)
 }
 
 /// A builder is at work.

@@ -91,6 +91,17 @@ pub enum Event {
     },
 }
 
+/// Why a transaction is not watched any more although it was not included.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Farewell {
+    /// It was never ready, or had to leave a full watchlist.
+    #[error("{0}")]
+    Expired(String),
+    /// Its sender replaced it.
+    #[error("replaced by {0}")]
+    Replaced(TransactionId),
+}
+
 /// Why the pre-executor does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {

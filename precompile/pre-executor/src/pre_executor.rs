@@ -2,7 +2,7 @@
 
 use crate::{
     compute::Compute,
-    config::{Config, Event, Head, StartError},
+    config::{Config, Event, Farewell, Head, StartError},
     counters::Metrics,
     schedule::{Scheduler, Slot, TransactionId},
     scouting,
@@ -96,10 +96,13 @@ impl PreExecutor {
         let mut state = self.shared.lock();
         state.scheduler.set_slot(slot, now_us);
         state.generation += 1;
-        let expired = state.watchlist.new_head(head.block, head.writes.as_ref());
+        let news = state.watchlist.new_head(head.block, head.writes.as_ref());
         state.head = Some(Arc::new(head));
         let blocks = self.shared.config.watch.blocks_max;
-        expired.into_iter().for_each(|hash| self.expire(&mut state, hash, format!("not ready within {blocks} blocks")));
+        news.ask_again.into_iter().for_each(|hash| self.shared.ask_again(&mut state, hash));
+        news.expired
+            .into_iter()
+            .for_each(|hash| self.expire(&mut state, hash, format!("not ready within {blocks} blocks")));
         drop(state);
         self.shared.scout.notify_one();
         self.shared.work.notify_all();
@@ -109,7 +112,7 @@ impl PreExecutor {
     fn expire(&self, state: &mut State, hash: TransactionId, reason: String) {
         state.watchlist.remove(hash);
         state.scheduler.withdraw(hash);
-        state.farewells.insert(hash, reason.clone());
+        state.farewells.insert(hash, Farewell::Expired(reason.clone()));
         self.shared.say(Event::Expired { transaction: hash, reason });
     }
 
@@ -123,8 +126,8 @@ impl PreExecutor {
         }
     }
 
-    /// Why a transaction was given up, if it was one of the last.
-    pub fn farewell(&self, hash: TransactionId) -> Option<String> {
+    /// Why a transaction is not watched any more, if it was one of the last that were given up or replaced.
+    pub fn farewell(&self, hash: TransactionId) -> Option<Farewell> {
         self.shared.lock().farewells.get(&hash)
     }
 
@@ -134,6 +137,7 @@ impl PreExecutor {
         let (base_fee, block) = (state.base_fee(), state.scheduler.slot().block);
         if let Some(replaced) = transaction.replaces {
             state.scheduler.withdraw(replaced);
+            state.farewells.insert(replaced, Farewell::Replaced(transaction.hash));
         }
         if let Some(hash) = state.watchlist.add(transaction, base_fee, block, self.shared.now_us()) {
             self.expire(&mut state, hash, "too many pending transactions, all with a higher tip".to_owned());
@@ -154,7 +158,7 @@ impl PreExecutor {
     /// A transaction was included in a block and used `gas`.
     pub fn included(&self, hash: TransactionId, gas: u64) {
         let mut state = self.shared.lock();
-        state.watchlist.remove(hash);
+        state.watchlist.included(hash);
         state.scheduler.included(hash, gas);
         drop(state);
         self.shared.news.notify_all();
@@ -164,15 +168,18 @@ impl PreExecutor {
     pub fn status(&self, hash: TransactionId) -> Option<TransactionStatus> {
         let state = self.shared.lock();
         let watched = state.watchlist.get(hash)?;
-        Some(TransactionStatus::of(hash, watched, &state.scheduler, &self.shared.store, self.shared.now_us()))
+        let (place, slot) = (|id| state.scheduler.place(id), state.scheduler.slot());
+        Some(TransactionStatus::of(hash, watched, place, slot, &self.shared.store, self.shared.now_us()))
     }
 
-    /// Where all watched transactions stand, in the builder's order.
-    pub fn pending(&self) -> Vec<TransactionStatus> {
+    /// Where the first `limit` watched transactions stand, in the builder's order.
+    pub fn pending(&self, limit: usize) -> Vec<TransactionStatus> {
         let (state, now_us) = (self.shared.lock(), self.shared.now_us());
-        let status =
-            |(hash, watched)| TransactionStatus::of(hash, watched, &state.scheduler, &self.shared.store, now_us);
-        state.watchlist.in_order().map(status).collect()
+        let places = state.scheduler.places();
+        let place = |id| places.get(&id).copied();
+        let slot = state.scheduler.slot();
+        let status = |(hash, watched)| TransactionStatus::of(hash, watched, place, slot, &self.shared.store, now_us);
+        state.watchlist.in_order().take(limit).map(status).collect()
     }
 
     /// News from now on.

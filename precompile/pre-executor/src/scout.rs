@@ -3,7 +3,7 @@
 //! A simulation stops at the first outcome that is missing. With that outcome it is run again and comes further, so a call
 //! whose input is another call's output is found as well.
 
-use crate::reads::{READS_MAX, ReadSet, Recording};
+use crate::reads::{READS_MAX, ReadSet, Recording, Seen, StateKey};
 use alloy_evm::{Evm, EvmEnv, EvmFactory};
 use alloy_primitives::{Address, U256};
 use foreblock_precompile::{ForeblockEvmFactory, Request, Used};
@@ -73,12 +73,12 @@ impl Scout {
 
     /// Runs `tx` as part of the block that `env` describes. The sender's nonce and funds count as sufficient.
     pub fn simulate<DB: Database + std::fmt::Debug>(&self, db: DB, env: EvmEnv, tx: TxEnv) -> Simulation {
-        let mut reads = ReadSet::default();
+        let mut seen = Seen::default();
         let mut watch = Watch::default();
         let gas_price_wei = U256::from(tx.gas_price).saturating_add(U256::from(tx.max_fee_per_blob_gas));
         let needs_wei = gas_price_wei.saturating_mul(U256::from(tx.gas_limit)).saturating_add(tx.value);
         let sender = tx.caller;
-        let recording = Recording { inner: db, reads: &mut reads, sender, nonce: tx.nonce, needs_wei };
+        let recording = Recording { inner: db, seen: &mut seen, sender, nonce: tx.nonce, needs_wei };
         let mut evm = self.factory.create_evm_with_inspector(recording, env, &mut watch);
         let result = evm.transact_raw(tx);
         let (used, missing) = (evm.take_used(), evm.take_missing());
@@ -92,11 +92,7 @@ impl Scout {
             },
             (Err(error), None) => Found::Invalid(error.to_string()),
         };
-        reads.slots.extend(watch.slots);
-        reads.balances.extend(watch.balances);
-        reads.everything |= watch.too_many;
-        reads.bound();
-        Simulation { found, used, reads, volatile: watch.volatile }
+        Simulation { found, used, reads: seen.with(watch.keys, watch.too_many), volatile: watch.volatile }
     }
 }
 
@@ -104,22 +100,17 @@ impl Scout {
 #[derive(Debug, Default)]
 struct Watch {
     volatile: bool,
-    slots: HashSet<(Address, U256)>,
-    balances: HashSet<Address>,
+    keys: HashSet<StateKey>,
     too_many: bool,
 }
 
 impl Watch {
-    fn balance(&mut self, address: Address) {
-        self.balances.insert(address);
-        self.bound();
-    }
-
-    fn bound(&mut self) {
-        self.too_many |= self.slots.len() + self.balances.len() > READS_MAX;
+    fn read(&mut self, key: StateKey) {
+        self.too_many |= self.keys.len() >= READS_MAX;
         if self.too_many {
-            self.slots.clear();
-            self.balances.clear();
+            self.keys.clear();
+        } else {
+            self.keys.insert(key);
         }
     }
 }
@@ -129,13 +120,14 @@ impl<CTX, INTR: InterpreterTypes<Stack: StackTr, Input: InputsTr, Bytecode: Jump
         let top = || interpreter.stack.data().last().copied();
         match interpreter.bytecode.opcode() {
             opcode::SLOAD => {
-                self.slots.extend(top().map(|slot| (interpreter.input.target_address(), slot)));
-                self.bound();
+                if let Some(slot) = top() {
+                    self.read(StateKey::Slot(interpreter.input.target_address(), slot));
+                }
             }
-            opcode::SELFBALANCE => self.balance(interpreter.input.target_address()),
+            opcode::SELFBALANCE => self.read(StateKey::Balance(interpreter.input.target_address())),
             opcode::BALANCE | opcode::EXTCODEHASH => {
                 if let Some(word) = top() {
-                    self.balance(Address::from_word(word.into()));
+                    self.read(StateKey::Balance(Address::from_word(word.into())));
                 }
             }
             opcode::NUMBER

@@ -27,6 +27,8 @@ struct Task {
     generation: u64,
     /// Effects of transactions that the new head left alone; only where the head is new.
     effects: Vec<(Place, Arc<EvmState>)>,
+    /// Transactions that left since the last task.
+    departed: Vec<Place>,
 }
 
 /// Starts the scout.
@@ -46,6 +48,7 @@ fn run(shared: &Shared, scout: &Scout) {
             task.effects.iter().for_each(|(place, effects)| state.put(*place, effects));
             Pending { generation: task.generation, state }
         });
+        task.departed.iter().for_each(|place| on.state.remove(*place));
         let simulation = scout.simulate(on.state.before(task.place), task.head.env.clone(), task.env);
         match &simulation.found {
             Found::Complete { changes, .. } => on.state.put(task.place, changes),
@@ -70,7 +73,8 @@ fn next(shared: &Shared, generation: Option<u64>) -> Option<Task> {
         {
             let new = generation != Some(state.generation);
             let effects = if new { effects(&state) } else { Vec::new() };
-            return Some(Task { place, env, head, generation: state.generation, effects });
+            let departed = state.watchlist.take_departed();
+            return Some(Task { place, env, head, generation: state.generation, effects, departed });
         }
         shared.scout.wait(&mut state);
     }
@@ -95,10 +99,14 @@ fn record(shared: &Shared, hash: TransactionId, head: &Head, generation: u64, si
         return state.watchlist.put_back(hash);
     }
     let missing = state.watchlist.record(hash, simulation);
+    state.watchlist.priced(hash, gas);
+    state.scheduler.wants_only(hash, missing.as_ref().map(|request| request.id));
     let base_fee = state.base_fee();
     match (missing, state.watchlist.get(hash)) {
         // It may have come while the simulation ran on.
-        (Some(request), Some(_)) if shared.store.get(request.id).is_some() => state.watchlist.outcome_ready(hash),
+        (Some(request), Some(_)) if shared.store.get(request.id).is_some() => {
+            state.watchlist.outcome_ready(hash, request.id);
+        }
         (Some(request), Some(watched)) => {
             let demand = demand(hash, watched, gas, base_fee);
             let _ = shared.ask(&mut state, request, demand);

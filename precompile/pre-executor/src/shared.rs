@@ -2,14 +2,16 @@
 
 use crate::{
     compute::Compute,
-    config::{Config, Event, Head},
+    config::{Config, Event, Farewell, Head},
     counters::Counters,
     schedule::{Demand, Finished, Micros, Refused, Scheduler, TransactionId},
     store::Store,
     watchlist::{Deferral, Phase, Watched, Watchlist, tip_per_gas},
 };
 use alloy_primitives::Address;
-use foreblock_precompile::{MODEL_REGISTRY_ADDRESS, ModelId, ModelSlot, Request, RequestId, gas, model_storage_key};
+use foreblock_precompile::{
+    MODEL_REGISTRY_ADDRESS, ModelId, ModelSlot, Outcomes, Request, RequestId, gas, model_storage_key,
+};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::{
     collections::{HashMap, VecDeque},
@@ -60,8 +62,8 @@ pub(crate) struct State {
     pub(crate) calls: u64,
     /// Requests of the block that is being prepared that were answered in time.
     pub(crate) promised: u64,
-    /// Transactions that were given up, and why; the last ones.
-    pub(crate) farewells: Bounded<TransactionId, String>,
+    /// Transactions that were given up or replaced; the last ones.
+    pub(crate) farewells: Bounded<TransactionId, Farewell>,
     reasons: Bounded<RequestId, String>,
 }
 
@@ -173,6 +175,18 @@ impl Shared {
         Ok(())
     }
 
+    /// Asks once more for what a transaction misses. It may have come meanwhile.
+    pub(crate) fn ask_again(&self, state: &mut State, hash: TransactionId) {
+        let base_fee = state.base_fee();
+        let Some(watched) = state.watchlist.get(hash) else { return };
+        let Some(request) = watched.missing.clone() else { return };
+        if self.store.get(request.id).is_some() {
+            return state.watchlist.outcome_ready(hash, request.id);
+        }
+        let demand = demand(hash, watched, watched.gas, base_fee);
+        let _ = self.ask(state, request, demand);
+    }
+
     pub(crate) fn defer(&self, state: &mut State, hash: TransactionId, why: Deferral) {
         if state.watchlist.get(hash).is_none() {
             return;
@@ -188,7 +202,7 @@ impl Shared {
         state.promised += finished.done.len() as u64;
         for (request, waiters) in &finished.done {
             self.say(Event::Outcome { request: *request });
-            waiters.iter().for_each(|hash| state.watchlist.outcome_ready(*hash));
+            waiters.iter().for_each(|hash| state.watchlist.outcome_ready(*hash, *request));
         }
         for (request, waiters) in &finished.given_up {
             let reason = state.reason(*request);

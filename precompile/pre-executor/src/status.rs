@@ -1,7 +1,7 @@
 //! Where a transaction and its calls stand.
 
 use crate::{
-    schedule::{Micros, Place, Scheduler, TransactionId},
+    schedule::{Micros, Place, Slot, TransactionId},
     store::{Source, Store},
     watchlist::{Phase, Watched},
 };
@@ -58,21 +58,21 @@ impl TransactionStatus {
     pub(crate) fn of(
         hash: TransactionId,
         watched: &Watched,
-        scheduler: &Scheduler,
+        place: impl Fn(RequestId) -> Option<Place>,
+        slot: Slot,
         store: &Store,
         now_us: Micros,
     ) -> Self {
         let call = |(request, model): &(RequestId, ModelId)| {
             let ready = store.source(*request).map(CallState::Ready);
-            let placed = || scheduler.place(*request).map(CallState::Placed);
+            let placed = || place(*request).map(CallState::Placed);
             CallStatus { request: *request, model: *model, state: ready.or_else(placed).unwrap_or(CallState::Missing) }
         };
         let calls: Vec<CallStatus> = watched.calls.iter().map(call).collect();
-        let slot = scheduler.slot();
         let block = match &watched.phase {
             _ if watched.held_until > slot.block => Some(watched.held_until),
             Phase::Ready => Some(slot.block),
-            Phase::Waiting => watched.missing.as_ref().and_then(|r| scheduler.place(r.id)).map(|place| place.block),
+            Phase::Waiting => watched.missing.as_ref().and_then(|r| place(r.id)).map(|place| place.block),
             Phase::Deferred(_) => Some(slot.block + 1),
             Phase::Scouting | Phase::Invalid(_) => None,
         };

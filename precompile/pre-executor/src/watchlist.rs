@@ -1,22 +1,28 @@
 //! Which pending transaction is simulated next, and what is known of each. Pure: no thread, clock or EVM.
 
+mod moved;
 mod readers;
 mod watched;
 
-pub use watched::{Deferral, MISSES_MAX, PendingTransaction, Phase, Place, WatchCounts, WatchLimits, Watched};
+pub use watched::{
+    Deferral, Hold, MISSES_MAX, NewHead, PendingTransaction, Phase, Place, WatchCounts, WatchLimits, Watched,
+};
 
 use crate::{
     reads::{ReadSet, WriteSet},
     schedule::{Micros, TransactionId},
     scout::{Found, Simulation},
-    watchlist::readers::Readers,
+    watchlist::{
+        moved::Cause,
+        readers::{Readers, Writers},
+    },
 };
 use alloy_primitives::Address;
-use foreblock_precompile::Request;
-use revm::{context::TxEnv, context_interface::Transaction, state::EvmState};
+use foreblock_precompile::{Request, RequestId};
+use revm::{context::TxEnv, context_interface::Transaction};
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -29,7 +35,12 @@ pub struct Watchlist {
     todo: BTreeSet<Place>,
     by_sender: HashMap<Address, BTreeMap<u64, TransactionId>>,
     readers: Readers,
-    hot: HashMap<readers::Key, u32>,
+    writers: Writers,
+    /// What transactions changed that were included since the last head: what the block made of it is not known yet.
+    unsettled: HashSet<crate::reads::StateKey>,
+    /// Places of those that left since the scout last asked.
+    departed: Vec<Place>,
+    hot: HashMap<Cause, u32>,
     seen: u64,
     counts: WatchCounts,
 }
@@ -44,6 +55,9 @@ impl Watchlist {
             todo: BTreeSet::new(),
             by_sender: HashMap::new(),
             readers: Readers::default(),
+            writers: Writers::default(),
+            unsettled: HashSet::new(),
+            departed: Vec::new(),
             hot: HashMap::new(),
             seen: 0,
             counts: WatchCounts::default(),
@@ -96,6 +110,7 @@ impl Watchlist {
             phase: Phase::Scouting,
             calls: Vec::new(),
             missing: None,
+            gas: 0,
             changes: None,
             volatile: false,
             simulations: 0,
@@ -118,50 +133,47 @@ impl Watchlist {
         last.inspect(|hash| drop(self.remove(*hash)))
     }
 
-    /// Forgets a transaction.
-    pub fn remove(&mut self, hash: TransactionId) -> Option<Watched> {
-        let gone = self.watched.remove(&hash)?;
-        self.order.remove(&gone.place);
-        self.todo.remove(&gone.place);
-        self.readers.remove(hash, &gone.reads);
-        if let Some(chain) = self.by_sender.get_mut(&gone.env.caller) {
-            if chain.get(&gone.env.nonce) == Some(&hash) {
-                chain.remove(&gone.env.nonce);
-            }
-            if chain.is_empty() {
-                self.by_sender.remove(&gone.env.caller);
-            }
-        }
-        Some(gone)
-    }
-
-    /// A new block is being prepared: simulates what the last one touched (everything where `writes` is unknown), what
-    /// reads the block itself, and what was deferred. Returns the transactions that waited too long.
-    pub fn new_head(&mut self, block: u64, writes: Option<&WriteSet>) -> Vec<TransactionId> {
+    /// A new block is being prepared: simulates who would see something else than it saw (everything where `writes` is unknown),
+    /// what reads the block itself, and what was deferred for a reason that another simulation may take away.
+    pub fn new_head(&mut self, block: u64, writes: Option<&WriteSet>) -> NewHead {
         self.hot.clear();
+        self.departed.clear();
         let old = |(hash, watched): (&TransactionId, &Watched)| {
             let over = block.saturating_sub(watched.since_block) > self.limits.blocks_max;
             (over && watched.is_stuck()).then_some(*hash)
         };
         let mut expired: Vec<_> = self.watched.iter().filter_map(old).collect();
         expired.sort_unstable();
-        let touched = writes.map(|writes| self.readers.touched_by(readers::written(writes)));
+        let unsettled = std::mem::take(&mut self.unsettled);
+        let moved = writes.map(|writes| self.moved_by_block(writes, unsettled));
+        let mut ask_again = Vec::new();
         for place in self.order.clone() {
             let Some(watched) = self.watched.get_mut(&place.2) else { continue };
             (watched.simulations, watched.rounds) = (0, 0);
-            let again = match &touched {
+            let again = match &moved {
                 None => true,
-                Some(touched) => watched.volatile || touched.contains_key(&place.2),
+                Some(moved) => watched.volatile || moved.contains_key(&place.2),
             };
             let stuck = matches!(watched.phase, Phase::Deferred(_) | Phase::Invalid(_));
-            if again || stuck {
-                let slot = touched.as_ref().and_then(|touched| touched.get(&place.2)).copied();
-                self.simulate_again(place, slot);
+            if !again && watched.asks_again() {
+                watched.phase = Phase::Waiting;
+                ask_again.push(place.2);
+            } else if again || stuck {
+                let cause = moved.as_ref().and_then(|moved| moved.get(&place.2)).copied();
+                self.simulate_again(place, cause);
             } else if watched.phase != Phase::Scouting {
+                watched.stayed += 1;
                 self.counts.kept += 1;
             }
         }
-        expired
+        NewHead { expired, ask_again }
+    }
+
+    /// Keeps what the missing request of a transaction costs.
+    pub fn priced(&mut self, hash: TransactionId, gas: u64) {
+        if let Some(watched) = self.watched.get_mut(&hash) {
+            watched.gas = gas;
+        }
     }
 
     /// The transactions that waited too long where no blocks come.
@@ -181,29 +193,26 @@ impl Watchlist {
         }
         watched.note_miss(block);
         watched.phase = Phase::Waiting;
-        self.todo.remove(&watched.place);
-        Some(watched.misses < MISSES_MAX)
+        let (place, changes, first) = (watched.place, watched.changes.take(), watched.misses < MISSES_MAX);
+        self.todo.remove(&place);
+        self.departed.push(place);
+        self.effects(place, changes.as_deref(), None);
+        Some(first)
     }
 
-    /// A transaction now changes other things, or the same to other values: who comes later and read them runs again.
-    fn effects(&mut self, place: Place, before: Option<&EvmState>) {
-        let Some(now) = self.watched[&place.2].changes.as_deref() else { return };
-        let touched = self.readers.touched_by(readers::changed(before, now));
-        let later = |hash: &TransactionId| {
-            self.watched.get(hash).is_some_and(|w| w.place > place && w.phase != Phase::Scouting)
-        };
-        let mut later: Vec<_> =
-            touched.iter().filter(|(hash, _)| later(hash)).map(|(hash, key)| (*hash, *key)).collect();
-        later.sort_unstable_by_key(|(hash, _)| self.watched[hash].place);
-        for (hash, key) in later {
-            self.simulate_again(self.watched[&hash].place, Some(key));
+    /// Whether the builder of `block` leaves a transaction alone, and why. It may wait for a request that was answered meanwhile.
+    pub fn hold(&self, hash: TransactionId, block: u64) -> Option<Hold> {
+        let watched = self.watched.get(&hash)?;
+        if watched.held_until > block {
+            return Some(Hold::BackedOff { misses: watched.misses, until: watched.held_until });
         }
+        watched.awaited().map(Hold::Waits)
     }
 
     /// Puts a transaction in line again, within the bounds of a block.
-    fn simulate_again(&mut self, place: Place, key: Option<readers::Key>) {
-        if let Some(key) = key {
-            let count = self.hot.entry(key).or_default();
+    fn simulate_again(&mut self, place: Place, cause: Option<Cause>) {
+        if let Some(cause) = cause {
+            let count = self.hot.entry(cause).or_default();
             *count += 1;
             if *count > self.limits.hot_slot_max {
                 return self.set_phase(place.2, Phase::Deferred(Deferral::HotSlot));
@@ -223,11 +232,12 @@ impl Watchlist {
         }
     }
 
-    /// An outcome that the transaction waited for is there.
-    pub fn outcome_ready(&mut self, hash: TransactionId) {
-        let Some(watched) = self.watched.get_mut(&hash).filter(|watched| watched.phase == Phase::Waiting) else {
-            return;
+    /// An outcome is there: the transaction goes on if that is the one it waited for.
+    pub fn outcome_ready(&mut self, hash: TransactionId, id: RequestId) {
+        let waits = |watched: &&mut Watched| {
+            watched.phase == Phase::Waiting && watched.missing.as_ref().is_some_and(|missing| missing.id == id)
         };
+        let Some(watched) = self.watched.get_mut(&hash).filter(waits) else { return };
         watched.rounds += 1;
         if watched.rounds > self.limits.rounds_max {
             watched.phase = Phase::Deferred(Deferral::Rounds(self.limits.rounds_max));
@@ -296,10 +306,8 @@ impl Watchlist {
                 Phase::Ready
             }
         };
-        if watched.phase == Phase::Ready {
-            let place = watched.place;
-            self.effects(place, before.as_deref());
-        }
+        let (place, now) = (watched.place, watched.changes.clone());
+        self.effects(place, before.as_deref(), now.as_deref());
         missing
     }
 }

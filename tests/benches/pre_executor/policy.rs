@@ -1,7 +1,7 @@
 //! The scheduler, and the three simple rules that it is compared with, behind one face.
 
 use alloy_primitives::B256;
-use foreblock_pre_executor::schedule::{Demand, Ended, Limits, Micros, Prior, Scheduler, Slot};
+use foreblock_pre_executor::schedule::{Asked, Demand, Ended, Limits, Micros, Prior, Refused, Scheduler, Slot};
 use foreblock_precompile::{ModelId, Request, RequestId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -33,6 +33,7 @@ impl Policy {
                 rule,
                 work: HashMap::new(),
                 order: BTreeMap::new(),
+                asked_by: HashMap::new(),
                 running: None,
                 asked: 0,
             });
@@ -50,25 +51,40 @@ impl Policy {
         }
     }
 
-    /// True if the demand was taken.
-    pub(crate) fn ask(&mut self, request: Request, demand: Demand, now_us: Micros) -> bool {
+    /// True if the demand is a new piece of work.
+    pub(crate) fn ask(&mut self, request: Request, demand: Demand, now_us: Micros) -> Result<bool, Refused> {
         match self {
-            Self::Foreblock(scheduler) => scheduler.ask(request, demand, now_us).is_ok(),
-            Self::Simple(simple) => simple.ask(request, &demand),
+            Self::Foreblock(scheduler) => scheduler.ask(request, demand, now_us).map(|asked| asked == Asked::New),
+            Self::Simple(simple) => Ok(simple.ask(request, &demand)),
+        }
+    }
+
+    /// A new simulation says that this is all that the transaction waits for.
+    pub(crate) fn wants_only(&mut self, transaction: B256, wanted: Option<RequestId>) {
+        match self {
+            Self::Foreblock(scheduler) => drop(scheduler.wants_only(transaction, wanted)),
+            Self::Simple(simple) => simple.leave(transaction, wanted),
+        }
+    }
+
+    /// The builder missed this.
+    pub(crate) fn ask_first(&mut self, id: RequestId) {
+        if let Self::Foreblock(scheduler) = self {
+            scheduler.ask_first(id);
         }
     }
 
     pub(crate) fn withdraw(&mut self, transaction: B256) {
         match self {
             Self::Foreblock(scheduler) => drop(scheduler.withdraw(transaction)),
-            Self::Simple(simple) => simple.withdraw(transaction),
+            Self::Simple(simple) => simple.leave(transaction, None),
         }
     }
 
     pub(crate) fn included(&mut self, transaction: B256, gas: u64) {
         match self {
             Self::Foreblock(scheduler) => drop(scheduler.included(transaction, gas)),
-            Self::Simple(simple) => simple.withdraw(transaction),
+            Self::Simple(simple) => simple.leave(transaction, None),
         }
     }
 
@@ -112,6 +128,7 @@ pub(crate) struct Simple {
     rule: Rule,
     work: HashMap<RequestId, Work>,
     order: BTreeMap<(u128, u64), RequestId>,
+    asked_by: HashMap<B256, Vec<RequestId>>,
     running: Option<RequestId>,
     asked: u64,
 }
@@ -127,7 +144,9 @@ impl Simple {
         let key = (key, self.asked);
         let id = request.id;
         let (_, old, waiters) = self.work.entry(id).or_insert_with(|| (request, key, HashSet::new()));
-        waiters.insert(demand.transaction);
+        if waiters.insert(demand.transaction) {
+            self.asked_by.entry(demand.transaction).or_default().push(id);
+        }
         if self.running != Some(id) {
             self.order.remove(old);
             *old = key.min(*old);
@@ -136,18 +155,20 @@ impl Simple {
         true
     }
 
-    fn withdraw(&mut self, transaction: B256) {
-        let running = self.running;
-        let gone = |id: &RequestId, waiters: &HashSet<B256>| waiters.is_empty() && running != Some(*id);
-        let mut left = Vec::new();
-        for (id, (_, key, waiters)) in &mut self.work {
-            if waiters.remove(&transaction) && gone(id, waiters) {
-                left.push((*id, *key));
+    /// The transaction waits for this at most.
+    fn leave(&mut self, transaction: B256, wanted: Option<RequestId>) {
+        let asked = self.asked_by.remove(&transaction).unwrap_or_default();
+        let (kept, others): (Vec<_>, Vec<_>) = asked.into_iter().partition(|id| Some(*id) == wanted);
+        for id in others {
+            let Some((_, key, waiters)) = self.work.get_mut(&id) else { continue };
+            waiters.remove(&transaction);
+            if waiters.is_empty() && self.running != Some(id) {
+                self.order.remove(key);
+                self.work.remove(&id);
             }
         }
-        for (id, key) in left {
-            self.work.remove(&id);
-            self.order.remove(&key);
+        if !kept.is_empty() {
+            self.asked_by.insert(transaction, kept);
         }
     }
 

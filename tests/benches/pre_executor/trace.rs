@@ -1,6 +1,7 @@
 //! What arrives: transactions with fixed seeds, the same for every policy.
 
-use alloy_primitives::{Address, B256, U256, keccak256};
+use alloy_primitives::{Address, B256, keccak256};
+use fastrand::Rng;
 use foreblock_pre_executor::schedule::Micros;
 
 /// Time between two blocks.
@@ -11,6 +12,10 @@ pub(crate) const MODELS_US: [Micros; 8] = [1_000, 2_000, 4_000, 8_000, 12_000, 1
 const INPUTS: u64 = 40;
 /// One writer in this many is seen by nobody before the block (private order flow).
 const PRIVATE_ONE_IN: u64 = 10;
+/// An attacker's device time over the device's.
+const HOSTILE_LOAD: f64 = 2.0;
+/// What an attacker asks nobody else asks.
+const HOSTILE_SALTS: u64 = 1 << 40;
 /// Inference gas of a microsecond.
 pub(crate) const GAS_PER_US: u64 = 5;
 
@@ -21,7 +26,8 @@ pub(crate) struct Tx {
     pub sender: Address,
     pub contract: Address,
     pub arrives_us: Micros,
-    /// When its sender gives up.
+    /// Last block in which it is of use; its sender gives up right after.
+    pub last_block: u64,
     pub leaves_us: Micros,
     /// What the producer earns, in wei.
     pub tip_wei: u128,
@@ -69,122 +75,110 @@ pub(crate) struct Scenario {
     pub seed: u64,
 }
 
-/// Fixed-seed random numbers (SplitMix64).
-pub(crate) struct Random(pub u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// A normal variate (Box-Muller).
-    pub(crate) fn normal(&mut self) -> f64 {
-        (-2.0 * self.unit().max(1e-300).ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
-    }
+/// A normal variate (Box-Muller).
+pub(crate) fn normal(random: &mut Rng) -> f64 {
+    (-2.0 * random.f64().max(1e-300).ln()).sqrt() * (std::f64::consts::TAU * random.f64()).cos()
 }
 
-/// Everything that arrives, in order of arrival.
+/// Everything that arrives, in order of arrival. Each kind has its own numbers, so that who asks is the same with and without the rest.
 pub(crate) fn trace(scenario: &Scenario) -> Vec<Tx> {
-    let mut random = Random(scenario.seed);
+    let [mut asking, mut writing, mut hostile] = [1, 2, 3].map(|kind| Kind {
+        random: Rng::with_seed(scenario.seed.wrapping_mul(3) + kind),
+        name: kind,
+        made: 0,
+    });
     let mut txs = Vec::new();
     for block in 0..scenario.blocks {
-        let mut device_us = 0;
-        while (device_us as f64) < scenario.load * SLOT_US as f64 {
-            let tx = asker(&mut random, block, txs.len());
-            device_us += tx.device_us();
-            txs.push(tx);
-        }
-        for _ in 0..scenario.writers {
-            let tx = writer(&mut random, block, txs.len());
-            txs.push(tx);
-        }
-        if let Some(attack) = scenario.attack {
+        let mut fill = |share: f64, make: &mut dyn FnMut() -> Tx| {
             let mut device_us = 0;
-            while device_us < 2 * SLOT_US {
-                let tx = hostile(&mut random, block, txs.len(), attack);
+            while (device_us as f64) < share * SLOT_US as f64 {
+                let tx = make();
                 device_us += tx.device_us();
                 txs.push(tx);
             }
+        };
+        fill(scenario.load, &mut || asker(&mut asking, block));
+        if let Some(attack) = scenario.attack {
+            fill(HOSTILE_LOAD, &mut || attacker(&mut hostile, block, attack));
         }
+        txs.extend((0..scenario.writers).map(|_| writer(&mut writing, block)));
     }
     txs.sort_by_key(|tx| (tx.arrives_us, tx.hash));
     txs
 }
 
-fn asker(random: &mut Random, block: u64, number: usize) -> Tx {
+/// What one kind of transactions is made of.
+struct Kind {
+    random: Rng,
+    name: u64,
+    made: u64,
+}
+
+impl Kind {
+    fn hash(&mut self) -> B256 {
+        self.made += 1;
+        keccak256([self.name, self.made].map(u64::to_be_bytes).concat())
+    }
+}
+
+fn asker(kind: &mut Kind, block: u64) -> Tx {
+    let hash = kind.hash();
+    let random = &mut kind.random;
     // Short models are asked more often; one call in eight feeds a second model.
-    let mut model = || (random.below(8).min(random.below(8))) as usize;
-    let mut models = vec![model()];
-    if random.below(8) == 0 {
-        models.push(random.below(4) as usize);
+    let mut models = vec![random.usize(..8).min(random.usize(..8))];
+    if random.u64(..8) == 0 {
+        models.push(random.usize(..4));
     }
     let device_ms: f64 = models.iter().map(|model| MODELS_US[*model] as f64 / 1_000.0).sum();
-    let tip = (1.2 * random.normal()).exp() * device_ms.sqrt();
-    let arrives_us = block * SLOT_US + random.below(SLOT_US);
+    let tip = (1.2 * normal(random)).exp() * device_ms.sqrt();
+    let arrives_us = block * SLOT_US + random.u64(..SLOT_US);
     let mut patience = 3;
-    while random.below(4) != 0 {
+    while random.u64(..4) != 0 {
         patience += 1;
     }
     Tx {
-        hash: hash(number),
-        sender: Address::from_word(hash(number)),
-        contract: Address::left_padding_from(&[1, random.below(20) as u8]),
+        hash,
+        sender: Address::from_word(hash),
+        contract: Address::left_padding_from(&[1, random.u8(..20)]),
         arrives_us,
-        leaves_us: arrives_us + patience * SLOT_US,
+        last_block: block + patience,
+        leaves_us: (block + patience) * SLOT_US + 1,
         tip_wei: (tip * 1e15) as u128,
         models,
-        reads: random.below(INPUTS),
+        reads: random.u64(..INPUTS),
         writes: None,
         // One in ten asks what others ask, too.
-        salt: if random.below(10) == 0 { random.below(50) } else { 1_000 + number as u64 },
+        salt: if random.u64(..10) == 0 { random.u64(..50) } else { 1_000 + kind.made },
         private: false,
         hostile: false,
     }
 }
 
-fn writer(random: &mut Random, block: u64, number: usize) -> Tx {
-    let writes = random.below(INPUTS);
-    let tip = (1.2 * random.normal()).exp() * 3.0;
+fn writer(kind: &mut Kind, block: u64) -> Tx {
+    let tx = asker(kind, block);
+    let random = &mut kind.random;
     Tx {
         models: Vec::new(),
-        writes: Some(writes),
-        private: random.below(PRIVATE_ONE_IN) == 0,
-        tip_wei: (tip * 1e15) as u128,
-        ..asker(random, block, number)
+        writes: Some(random.u64(..INPUTS)),
+        private: random.u64(..PRIVATE_ONE_IN) == 0,
+        tip_wei: ((1.2 * normal(random)).exp() * 3e15) as u128,
+        ..tx
     }
 }
 
-fn hostile(random: &mut Random, block: u64, number: usize, attack: Attack) -> Tx {
-    let mut tx = asker(random, block, number);
-    tx.tip_wei *= 20;
-    tx.hostile = true;
-    tx.salt = 1_000 + number as u64;
-    if attack == Attack::OneSender {
-        tx.sender = Address::repeat_byte(0xee);
+fn attacker(kind: &mut Kind, block: u64, attack: Attack) -> Tx {
+    let tx = asker(kind, block);
+    let new = Address::from_word(keccak256(tx.hash));
+    Tx {
+        tip_wei: 20 * tx.tip_wei,
+        hostile: true,
+        salt: HOSTILE_SALTS + kind.made,
+        sender: if attack == Attack::OneSender { Address::repeat_byte(0xee) } else { tx.sender },
+        contract: if attack == Attack::ManyContracts { new } else { Address::repeat_byte(0xee) },
+        // Cancelled ten milliseconds before the block, without a word.
+        leaves_us: (block + 1) * SLOT_US - 10_000,
+        ..tx
     }
-    tx.contract = match attack {
-        Attack::ManyContracts => Address::from_word(keccak256(hash(number))),
-        _ => Address::repeat_byte(0xee),
-    };
-    // Cancelled ten milliseconds before the block.
-    tx.leaves_us = (tx.arrives_us / SLOT_US + 1) * SLOT_US - 10_000;
-    tx
-}
-
-fn hash(number: usize) -> B256 {
-    keccak256(U256::from(number).to_be_bytes::<32>())
 }
 
 /// An upper bound on the value of any schedule: the best paying work for a unit of device time until the device is full, the last

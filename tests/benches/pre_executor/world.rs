@@ -3,11 +3,12 @@
 
 use crate::{
     policy::{Policy, Rule, model_id},
-    trace::{GAS_PER_US, MODELS_US, Random, SLOT_US, Scenario, Tx, trace},
+    trace::{GAS_PER_US, MODELS_US, SLOT_US, Scenario, Tx, normal, trace},
 };
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use foreblock_pre_executor::{
-    Found, PendingState, PendingTransaction, Phase, ReadSet, Simulation, WatchCounts, WatchLimits, WriteSet,
+    Deferral, Found, Hold, PendingState, PendingTransaction, Phase, ReadSet, Simulation, StateKey, WatchCounts,
+    WatchLimits, WriteSet,
     schedule::{Demand, Micros},
     watchlist::{Place, Watchlist},
 };
@@ -26,6 +27,8 @@ use std::{
 
 /// Time of one simulation, on a thread of its own.
 const SIMULATION_US: Micros = 100;
+/// Gas of a transaction beside its inferences.
+const EXECUTION_GAS: u64 = 100_000;
 /// Blocks that are not counted while the queue fills.
 pub(crate) const WARM_UP: u64 = 5;
 /// The contract that holds the inputs.
@@ -47,10 +50,11 @@ pub(crate) enum Control {
 /// What came out.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Results {
+    /// Outcomes that the builder looked up and found, and did not find.
     pub hits: u64,
     pub misses: u64,
-    /// Misses of transactions that came in the last twentieth of the slot.
-    pub misses_of_late_comers: u64,
+    /// Inference transactions in the pool when a block was built, each build counted.
+    pub pending: u64,
     pub included: u64,
     pub blocks_waited: Vec<u64>,
     pub value: f64,
@@ -70,6 +74,13 @@ pub(crate) struct Results {
 
 type Db = CacheDB<EmptyDBTyped<ErasedError>>;
 
+/// How long a request waits at most, as it was when it was asked and as older work came.
+struct Bound {
+    asked_us: Micros,
+    since_us: Micros,
+    bound_us: Micros,
+}
+
 struct World {
     txs: HashMap<B256, Tx>,
     watchlist: Watchlist,
@@ -79,10 +90,10 @@ struct World {
     outcomes: HashMap<RequestId, Micros>,
     used: HashSet<RequestId>,
     first_asked: HashMap<B256, RequestId>,
-    bounds: HashMap<RequestId, (Micros, Micros)>,
+    bounds: HashMap<RequestId, Bound>,
     running: Option<(Request, Micros, Micros)>,
     scout_free_us: Micros,
-    random: Random,
+    random: fastrand::Rng,
     control: Control,
     promised_in_slot: u64,
     results: Results,
@@ -92,10 +103,9 @@ struct World {
 pub(crate) fn run(scenario: &Scenario, rule: Rule, control: Control) -> Results {
     let arrivals = trace(scenario);
     let base: Db = CacheDB::new(EmptyDBTyped::new());
-    let limits = WatchLimits { blocks_max: 1_000, hot_slot_max: 1_000, ..WatchLimits::default() };
     let mut world = World {
         txs: arrivals.iter().map(|tx| (tx.hash, tx.clone())).collect(),
-        watchlist: Watchlist::new(limits),
+        watchlist: Watchlist::new(WatchLimits::default()),
         policy: Policy::new(rule),
         pending: PendingState::new(Arc::new(base.clone())),
         base,
@@ -105,7 +115,7 @@ pub(crate) fn run(scenario: &Scenario, rule: Rule, control: Control) -> Results 
         bounds: HashMap::new(),
         running: None,
         scout_free_us: 0,
-        random: Random(scenario.seed ^ 0xdead),
+        random: fastrand::Rng::with_seed(scenario.seed),
         control,
         promised_in_slot: 0,
         results: Results::default(),
@@ -177,7 +187,9 @@ impl World {
             Found::Complete { changes, .. } => self.pending.put(place, changes),
             _ => self.pending.remove(place),
         }
-        if let Some(request) = self.watchlist.record(tx.hash, simulation) {
+        let missing = self.watchlist.record(tx.hash, simulation);
+        self.policy.wants_only(tx.hash, missing.as_ref().map(|request| request.id));
+        if let Some(request) = missing {
             self.first_asked.entry(tx.hash).or_insert(request.id);
             self.ask(&tx, request, now_us);
         }
@@ -186,7 +198,7 @@ impl World {
     /// The EVM: the first input is what stands in the slot, every further one the answer before.
     fn execute(&self, tx: &Tx, place: Place) -> Simulation {
         let value = self.pending.before(place).storage(INPUTS, U256::from(tx.reads)).unwrap_or_default();
-        let reads = if tx.models.is_empty() { ReadSet::default() } else { reads(tx.reads) };
+        let reads = if tx.models.is_empty() { ReadSet::default() } else { reads(tx.reads, value) };
         let mut used = Vec::new();
         for request in requests(tx, value) {
             if !self.outcomes.contains_key(&request.id) {
@@ -203,6 +215,8 @@ impl World {
         let id = request.id;
         let model_us = MODELS_US[usize::from(request.model[0]) - 1];
         let gas = tx.device_us() * GAS_PER_US;
+        // What the transaction itself does, a fifth more for safety, and a fee cap of twice the base fee, as wallets have it.
+        let honest_gas = 2 * (gas + EXECUTION_GAS) * 6 / 5;
         let demand = Demand {
             transaction: tx.hash,
             sender: tx.sender,
@@ -210,22 +224,29 @@ impl World {
             tip_wei: tx.tip_wei,
             unchanged_ppm: self.watchlist.get(tx.hash).map_or(1_000_000, |watched| watched.unchanged_ppm()),
             gas: model_us * GAS_PER_US,
-            // A fee cap of twice the base fee, as wallets set it.
-            locked_gas: if tx.hostile { gas } else { 2 * gas },
+            locked_gas: if tx.hostile { gas } else { honest_gas },
             since_us: tx.arrives_us,
-            expires_us: Some(tx.leaves_us),
+            expires_us: Some(tx.last_block * SLOT_US),
             followup_us: 0,
         };
-        if self.policy.ask(request, demand, now_us) && !tx.hostile {
-            self.note_bound(id, tx.arrives_us, now_us);
+        match self.policy.ask(request, demand, now_us) {
+            Ok(true) => self.note_bound(id, tx.arrives_us, model_us, now_us),
+            Ok(false) => {}
+            Err(refused) => self.watchlist.set_phase(tx.hash, Phase::Deferred(Deferral::Refused(refused))),
         }
     }
 
-    /// The stated bound on the wait: a slot, eight times the older work and its own, and two runs of the longest model.
-    fn note_bound(&mut self, id: RequestId, since_us: Micros, now_us: Micros) {
-        let Some(scheduler) = self.policy.scheduler().filter(|_| !self.bounds.contains_key(&id)) else { return };
-        let older_us = scheduler.older_work_us(since_us);
-        self.bounds.insert(id, (now_us, SLOT_US + 8 * older_us + 2 * MODELS_US[7]));
+    /// The stated bound on the wait: a slot, eight times the older work and its own, and two runs of the longest model. The next call
+    /// of an older transaction is older work, too. One request in eight is watched.
+    fn note_bound(&mut self, id: RequestId, since_us: Micros, model_us: Micros, now_us: Micros) {
+        let Some(scheduler) = self.policy.scheduler() else { return };
+        for bound in self.bounds.values_mut().filter(|bound| bound.since_us >= since_us) {
+            bound.bound_us += 8 * model_us;
+        }
+        if id[0] < 32 {
+            let bound_us = SLOT_US + 8 * scheduler.older_work_us(since_us) + 2 * MODELS_US[7];
+            self.bounds.insert(id, Bound { asked_us: now_us, since_us, bound_us });
+        }
     }
 
     fn start(&mut self, now_us: Micros) {
@@ -233,12 +254,12 @@ impl World {
             return;
         }
         let Some(request) = self.policy.next(now_us) else { return };
-        if let Some((asked_us, bound_us)) = self.bounds.remove(&request.id) {
-            let ratio = (now_us - asked_us) as f64 / bound_us as f64;
+        if let Some(bound) = self.bounds.remove(&request.id) {
+            let ratio = (now_us - bound.asked_us) as f64 / bound.bound_us as f64;
             self.results.wait_over_bound = self.results.wait_over_bound.max(ratio);
         }
         let predicted_us = MODELS_US[usize::from(request.model[0]) - 1] as f64;
-        let took_us = (predicted_us * (1.0 + 0.02 * self.random.normal()).clamp(0.9, 1.1)) as Micros;
+        let took_us = (predicted_us * (1.0 + 0.02 * normal(&mut self.random)).clamp(0.9, 1.1)) as Micros;
         self.running = Some((request, now_us, now_us + took_us));
     }
 
@@ -253,7 +274,7 @@ impl World {
         if hostile && !waiters.is_empty() {
             self.results.hostile_us += took_us;
         }
-        waiters.into_iter().for_each(|hash| self.watchlist.outcome_ready(hash));
+        waiters.into_iter().for_each(|hash| self.watchlist.outcome_ready(hash, request.id));
     }
 
     fn build(&mut self, block: u64, now_us: Micros) {
@@ -266,17 +287,12 @@ impl World {
         self.promised_in_slot = 0;
         let mut writes = WriteSet::default();
         for tx in self.in_order(now_us) {
-            let value = self.base.storage(INPUTS, U256::from(tx.reads)).unwrap_or_default();
-            let asked = requests(&tx, value);
-            let there = |request: &Request| self.control != Control::NoHits && self.outcomes.contains_key(&request.id);
-            let missing = asked.iter().position(|request| !there(request));
             if counts && !tx.models.is_empty() {
-                self.results.hits += missing.unwrap_or(asked.len()) as u64;
-                self.results.misses += u64::from(missing.is_some());
-                let late_comer = now_us - tx.arrives_us < SLOT_US / 20;
-                self.results.misses_of_late_comers += u64::from(missing.is_some() && late_comer);
+                self.results.pending += 1;
             }
-            if missing.is_none() {
+            if !self.holds(&tx, block)
+                && let Some(asked) = self.look_up(&tx, block, now_us, counts)
+            {
                 let changes = changes(&tx);
                 writes.add(&changes);
                 self.base.commit(changes);
@@ -284,12 +300,49 @@ impl World {
             }
         }
         let writes = (self.control != Control::SimulateAll).then_some(writes);
-        self.watchlist.new_head(block + 1, writes.as_ref());
+        let again = self.watchlist.new_head(block + 1, writes.as_ref()).ask_again;
         self.pending = PendingState::new(Arc::new(self.base.clone()));
         for (_, watched) in self.watchlist.in_order().filter(|(_, watched)| watched.phase == Phase::Ready) {
             watched.changes.iter().for_each(|changes| self.pending.put(watched.place, changes));
         }
         self.policy.set_slot(block + 1, now_us);
+        for hash in again {
+            let missing = self.watchlist.get(hash).and_then(|watched| watched.missing.clone());
+            let tx = self.txs[&hash].clone();
+            missing.into_iter().for_each(|request| self.ask(&tx, request, now_us));
+        }
+    }
+
+    fn is_there(&self, id: RequestId) -> bool {
+        self.control != Control::NoHits && self.outcomes.contains_key(&id)
+    }
+
+    /// Whether the builder leaves a transaction alone, as it is known to wait.
+    fn holds(&self, tx: &Tx, block: u64) -> bool {
+        match self.watchlist.hold(tx.hash, block) {
+            Some(Hold::Waits(id)) => !self.is_there(id),
+            hold => hold.is_some(),
+        }
+    }
+
+    /// The builder runs a transaction: what it asks, if all of that is there. What is missing is asked first.
+    fn look_up(&mut self, tx: &Tx, block: u64, now_us: Micros, counts: bool) -> Option<Vec<Request>> {
+        let value = self.base.storage(INPUTS, U256::from(tx.reads)).unwrap_or_default();
+        let asked = requests(tx, value);
+        let missing = asked.iter().position(|request| !self.is_there(request.id));
+        if counts {
+            self.results.hits += missing.unwrap_or(asked.len()) as u64;
+            self.results.misses += u64::from(missing.is_some());
+        }
+        let Some(request) = missing.map(|at| asked[at].clone()) else { return Some(asked) };
+        if let Some(first) = self.watchlist.missed(tx.hash, &request, block) {
+            let id = request.id;
+            self.ask(tx, request, now_us);
+            if first {
+                self.policy.ask_first(id);
+            }
+        }
+        None
     }
 
     /// The pool and what only the builder sees, highest tip first. Hostile transactions are cancelled by now.
@@ -303,7 +356,7 @@ impl World {
     }
 
     fn include(&mut self, tx: &Tx, asked: &[Request], now_us: Micros, counts: bool) {
-        self.watchlist.remove(tx.hash);
+        self.watchlist.included(tx.hash);
         self.policy.included(tx.hash, tx.device_us() * GAS_PER_US);
         let fresh: Micros =
             asked.iter().filter(|request| self.used.insert(request.id)).map(|request| self.outcomes[&request.id]).sum();
@@ -319,8 +372,8 @@ impl World {
     }
 }
 
-fn reads(slot: u64) -> ReadSet {
-    ReadSet { slots: [(INPUTS, U256::from(slot))].into(), ..ReadSet::default() }
+fn reads(slot: u64, value: U256) -> ReadSet {
+    ReadSet { values: [(StateKey::Slot(INPUTS, U256::from(slot)), value)].into(), ..ReadSet::default() }
 }
 
 fn requests(tx: &Tx, value: U256) -> Vec<Request> {

@@ -94,6 +94,7 @@ impl Scheduler {
             contract: demand.contract,
             locked_gas: demand.locked_gas,
             requests: BTreeSet::new(),
+            computed: false,
         };
         self.transactions.insert(demand.transaction, waiting);
         Ok(())
@@ -113,7 +114,7 @@ impl Scheduler {
         if size > max_bytes {
             return Err(Refused::InputTooLarge { size_bytes: size, max_bytes });
         }
-        let value_wei = demand.tip_wei as f64 * f64::from(demand.unchanged_ppm) / 1e6;
+        let value_wei = self.worth_wei(demand);
         let mine = rank(value_wei, self.costs.batch_us(request.model, 1), self.age_blocks(demand.since_us, now_us));
         while self.work.len() >= self.limits.pieces_max || self.queue_bytes + size > max_bytes {
             let full = Refused::QueueFull { pieces: self.work.len(), bytes: self.queue_bytes };
@@ -122,7 +123,7 @@ impl Scheduler {
                 self.victims.push((theirs, victim));
                 return Err(full);
             }
-            let waiters = self.cancel(victim);
+            let waiters = self.dismiss(victim, true);
             self.counts.evicted += 1;
             self.dropped.push((victim, waiters));
         }
@@ -148,7 +149,7 @@ impl Scheduler {
         let ranked = self.by_age.iter().map(|(since_us, id)| {
             let work = &self.work[id];
             let cost_us = self.costs.batch_us(work.request.model, 1);
-            (rank(work.value_wei(), cost_us, self.age_blocks(*since_us, now_us)), *id)
+            (rank(self.value_wei(work), cost_us, self.age_blocks(*since_us, now_us)), *id)
         });
         let mut ranked: Vec<_> = ranked.collect();
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)));

@@ -2,11 +2,10 @@
 
 use super::{
     Batch, Ended, Finished, Micros, Scheduler, State,
-    plan::{Candidate, Load, Planned, Turn, plan},
+    plan::{Load, Planned, Turn, plan},
     work::Work,
 };
 use foreblock_precompile::{ModelId, Request, RequestId};
-use std::collections::HashMap;
 
 impl Scheduler {
     /// The next batch for a worker that is free, or nothing if nothing may run now.
@@ -68,8 +67,11 @@ impl Scheduler {
     }
 
     fn first_planned(&mut self, worker: usize, now_us: Micros) -> Option<Planned> {
-        // A long queue is planned less often: planning stays a small part of the time.
-        let replan_us = self.limits.replan_us * (1 + self.by_age.len() as u64 / 256);
+        // A long queue is planned less often, so that planning stays a small part of the time, but the more often the closer the
+        // seal is: what is planned for this block must still end in time when it starts.
+        let often_us = self.limits.replan_us * (1 + self.by_age.len() as u64 / 64);
+        let left_us = self.slot.seal_us.saturating_sub(now_us);
+        let replan_us = often_us.min(left_us / 8).max(self.limits.replan_us);
         if self.changed && (self.planned_us == 0 || now_us.saturating_sub(self.planned_us) >= replan_us) {
             self.make_plan(now_us);
         }
@@ -93,7 +95,7 @@ impl Scheduler {
     /// Makes the plan anew. Waiters whose answer is of no use any more leave first.
     fn make_plan(&mut self, now_us: Micros) {
         self.expire(now_us);
-        let candidates = self.candidates();
+        let candidates = self.candidates(now_us);
         let free = |batch: &Option<Batch>| batch.as_ref().map_or(now_us, |batch| batch.ends_us.max(now_us));
         let load = Load { free_us: self.running.iter().map(free).collect(), used_us: self.used_us.clone() };
         self.order = plan(&candidates, &load, &self.costs, &self.limits, &self.slot, now_us);
@@ -115,44 +117,8 @@ impl Scheduler {
         }
         expired.sort_unstable();
         for (id, transaction) in expired {
-            if let Some(waiting) = self.transactions.get_mut(&transaction) {
-                waiting.requests.remove(&id);
-                let waiting = waiting.clone();
-                self.leave(id, transaction, &waiting);
-            }
+            self.leave(id, transaction);
         }
-    }
-
-    /// Queued work, oldest first, and whether somebody who waits for it is within his quota.
-    fn candidates(&self) -> Vec<Candidate> {
-        let mut senders = HashMap::new();
-        let mut contracts = HashMap::new();
-        let mut within = |work: &Work| {
-            work.waiters.values().any(|demand| {
-                let sender = senders.entry(demand.sender).or_insert_with(|| self.senders.allowed(demand.sender));
-                let contract =
-                    contracts.entry(demand.contract).or_insert_with(|| self.contracts.allowed(demand.contract));
-                let room = *sender > 0 && *contract > 0;
-                if room {
-                    *sender -= 1;
-                    *contract -= 1;
-                }
-                room
-            })
-        };
-        let candidate = |(since_us, id): &(Micros, RequestId)| {
-            let work = &self.work[id];
-            Candidate {
-                id: *id,
-                model: work.request.model,
-                value_wei: work.value_wei(),
-                since_us: *since_us,
-                deadline_us: work.deadline_us(self.slot.seal_us),
-                asked_first: work.asked_first,
-                within_quota: within(work),
-            }
-        };
-        self.by_age.iter().map(candidate).collect()
     }
 
     /// Adds work of the same model and block to the first, as far as the model gains from it and no deadline is missed.
@@ -186,7 +152,10 @@ impl Scheduler {
         rest.extend(kept.into_iter().rev());
         self.order_by_model.insert(lead.model, rest);
         let ends_us = now_us + self.costs.batch_us(lead.model, requests.len());
-        Batch { model: lead.model, requests, worker, started_us: now_us, ends_us }
+        // What the plan said may have become too late meanwhile.
+        let late_us = now_us + self.costs.batch_late_us(lead.model, requests.len());
+        let block = lead.block.max(self.slot.block_at(late_us));
+        Batch { model: lead.model, requests, worker, started_us: now_us, ends_us, block }
     }
 
     fn stays(&self, at: usize, taken: &[Request]) -> bool {
@@ -223,6 +192,9 @@ impl Scheduler {
                     self.payers.spend(demand.sender, demand.gas);
                     self.senders.computed(demand.sender);
                     self.contracts.computed(demand.contract);
+                    if let Some(waiting) = self.transactions.get_mut(&demand.transaction) {
+                        waiting.computed = true;
+                    }
                 }
             }
         }
@@ -254,17 +226,7 @@ impl Scheduler {
 
     /// Removes work that ran, and says who waited.
     fn end(&mut self, id: RequestId) -> Vec<super::TransactionId> {
-        let waiters: Vec<_> = self.work.get(&id).map(|work| work.waiters.keys().copied().collect()).unwrap_or_default();
-        for transaction in &waiters {
-            if let Some(waiting) = self.transactions.get_mut(transaction) {
-                waiting.requests.remove(&id);
-                let waiting = waiting.clone();
-                self.leave(id, *transaction, &waiting);
-                if waiting.locked_gas == 0 {
-                    self.forget_if_idle(*transaction);
-                }
-            }
-        }
+        let waiters = self.dismiss(id, false);
         self.remove_work(id);
         waiters
     }

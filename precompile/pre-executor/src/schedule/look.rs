@@ -3,6 +3,7 @@
 use super::{Account, Batch, Costs, Counts, Micros, Place, Scheduler, Slot, Standing, State, plan::Planned};
 use alloy_primitives::Address;
 use foreblock_precompile::RequestId;
+use std::collections::HashMap;
 
 impl Scheduler {
     /// Where a request stands, if it is queued or running.
@@ -16,6 +17,25 @@ impl Scheduler {
         let found = ahead.clone().find(|(_, planned)| planned.id == id);
         let (position, block) = found.map_or((ahead.count(), self.slot.block + 1), |(at, planned)| (at, planned.block));
         Some(Place { state: State::Queued, position, block })
+    }
+
+    /// Where every request stands that is queued or running.
+    pub fn places(&self) -> HashMap<RequestId, Place> {
+        let queued = self.order.iter().skip(self.cursor).filter(|planned| self.is_queued(planned.id)).enumerate();
+        let mut places: HashMap<_, _> = queued
+            .map(|(position, planned)| (planned.id, Place { state: State::Queued, position, block: planned.block }))
+            .collect();
+        let planned = places.len();
+        for (id, work) in &self.work {
+            if let State::Running { worker } = work.state {
+                let ends_us = self.running[worker].as_ref().map_or(0, |batch| batch.ends_us);
+                places.insert(*id, Place { state: work.state, position: 0, block: self.slot.block_at(ends_us) });
+            } else {
+                let last = Place { state: State::Queued, position: planned, block: self.slot.block + 1 };
+                places.entry(*id).or_insert(last);
+            }
+        }
+        places
     }
 
     pub(super) fn is_queued(&self, id: RequestId) -> bool {
@@ -75,9 +95,9 @@ impl Scheduler {
     pub fn admitted(&self) -> Vec<RequestId> {
         let now = |planned: &&Planned| planned.block == self.slot.block && self.is_queued(planned.id);
         let queued = self.order.iter().skip(self.cursor).filter(now).map(|planned| planned.id);
-        let ends_in_time = |batch: &&Batch| batch.ends_us <= self.slot.seal_us;
+        let admitted = |batch: &&Batch| batch.block <= self.slot.block;
         let running =
-            self.running.iter().flatten().filter(ends_in_time).flat_map(|batch| batch.requests.iter().map(|r| r.id));
+            self.running.iter().flatten().filter(admitted).flat_map(|batch| batch.requests.iter().map(|r| r.id));
         queued.chain(running).collect()
     }
 }

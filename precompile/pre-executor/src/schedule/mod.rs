@@ -4,6 +4,7 @@
 //! a worker runs next; the same calls give the same answers.
 
 mod admit;
+mod candidates;
 mod cost;
 mod dispatch;
 mod leave;
@@ -28,7 +29,7 @@ pub use quota::{
 };
 pub use work::{Asked, Batch, Demand, Ended, Finished, Place, Refused, State, TransactionId};
 
-use crate::schedule::{oldest::Oldest, plan::Planned, work::Work};
+use crate::schedule::{oldest::Oldest, plan::Planned, quota::Odds, work::Work};
 use alloy_primitives::Address;
 use foreblock_precompile::{ModelId, RequestId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -66,6 +67,8 @@ struct Waiting {
     contract: Address,
     locked_gas: u64,
     requests: BTreeSet<RequestId>,
+    /// Something was computed for it, and its payer was charged.
+    computed: bool,
 }
 
 /// A request removed from a full queue, and who waited for it.
@@ -79,6 +82,8 @@ pub struct Scheduler {
     costs: Costs,
     senders: Entities,
     contracts: Entities,
+    /// What became of senders' and contracts' first transactions.
+    newcomers: Odds,
     payers: Payers,
     work: HashMap<RequestId, Work>,
     transactions: HashMap<TransactionId, Waiting>,
@@ -109,6 +114,7 @@ impl Scheduler {
             costs: Costs::new(limits.models_max),
             senders: Entities::new(SENDER_COUNT, limits.entities_max),
             contracts: Entities::new(CONTRACT_COUNT, limits.entities_max),
+            newcomers: Odds::GOOD,
             payers: Payers::new(limits.payers_max),
             limits: Limits { workers, ..limits },
             slot,

@@ -40,6 +40,9 @@ struct Entity {
     seen: u64,
     included: u64,
     waiting: u64,
+    /// Transactions that had something computed, and were included or left.
+    kept: u64,
+    left: u64,
 }
 
 impl Entity {
@@ -61,6 +64,27 @@ impl Entity {
             Standing::Throttled => THROTTLED_COUNT,
             Standing::Banned => 0,
         }
+    }
+}
+
+/// What became of transactions that had something computed, as a chance.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Odds(f64);
+
+impl Odds {
+    /// Where nothing is known.
+    pub(super) const GOOD: Self = Self(1.0);
+    /// Never nothing: what nobody else wants shows who is better than that.
+    const LEAST: f64 = 0.001;
+    /// Weight of one more transaction.
+    const WEIGHT: f64 = 1.0 / 64.0;
+
+    pub(super) fn learn(&mut self, included: bool) {
+        self.0 += Self::WEIGHT * (f64::from(u8::from(included)) - self.0);
+    }
+
+    pub(super) fn chance(self) -> f64 {
+        self.0.clamp(Self::LEAST, 1.0)
     }
 }
 
@@ -112,6 +136,22 @@ impl Entities {
         self.entry(address).included += 1;
     }
 
+    /// A transaction that had something computed was included, or left. True if it is the first that is known of the entity.
+    pub(super) fn resolved(&mut self, address: Address, included: bool) -> bool {
+        let entity = self.entry(address);
+        *(if included { &mut entity.kept } else { &mut entity.left }) += 1;
+        entity.kept + entity.left == 1
+    }
+
+    /// Chance that a transaction is included once it was computed; `others` where little is known of the entity.
+    pub(super) fn odds(&self, address: Address, others: Odds) -> Odds {
+        /// Transactions that `others` count for.
+        const OTHERS: f64 = 4.0;
+        let entity = self.known.get(&address).copied().unwrap_or_default();
+        let resolved = (entity.kept + entity.left) as f64;
+        Odds((entity.kept as f64 + OTHERS * others.0) / (resolved + OTHERS))
+    }
+
     /// Requests that wait.
     pub fn waiting(&self, address: Address) -> usize {
         self.known.get(&address).map_or(0, |entity| entity.waiting as usize)
@@ -129,8 +169,11 @@ impl Entities {
             for entity in self.known.values_mut() {
                 entity.seen = entity.seen * 23 / 24;
                 entity.included = entity.included * 23 / 24;
+                entity.kept = entity.kept * 23 / 24;
+                entity.left = entity.left * 23 / 24;
             }
-            self.known.retain(|_, entity| entity.seen + entity.included + entity.waiting > 0);
+            self.known
+                .retain(|_, entity| entity.seen + entity.included + entity.waiting + entity.kept + entity.left > 0);
         }
     }
 
@@ -285,6 +328,19 @@ mod tests {
             entities.included(WHO);
         });
         assert_eq!(entities.allowed(WHO), 16, "4 + rate 10 + 2 included");
+    }
+
+    #[test]
+    fn odds_are_an_entitys_own_where_there_is_enough_to_tell() {
+        let mut entities = Entities::new(SENDER_COUNT, 16);
+        let mut newcomers = Odds::GOOD;
+        (0..200).for_each(|_| newcomers.learn(false));
+        assert!(entities.odds(WHO, newcomers).chance() < 0.05, "as newcomers are");
+        assert!(entities.resolved(WHO, true), "the first");
+        (0..39).for_each(|_| assert!(!entities.resolved(WHO, true)));
+        assert!(entities.odds(WHO, newcomers).chance() > 0.9);
+        (0..400).for_each(|_| assert!(!entities.resolved(WHO, false)));
+        assert!(entities.odds(WHO, Odds::GOOD).chance() < 0.11, "it cancels what it has computed");
     }
 
     #[test]

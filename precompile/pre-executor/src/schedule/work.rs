@@ -155,11 +155,6 @@ impl Work {
         self.waiters.values().map(latest).min().unwrap_or(seal_us)
     }
 
-    /// `p(included unchanged) * tip`, over all who wait.
-    pub(crate) fn value_wei(&self) -> f64 {
-        self.waiters.values().map(|d| d.tip_wei as f64 * f64::from(d.unchanged_ppm) / 1e6).sum()
-    }
-
     /// Bytes that the work occupies in the queue: its input and a flat charge for each waiter.
     pub(crate) fn size_bytes(&self) -> usize {
         self.request.input.len() + WORK_OVERHEAD_BYTES
@@ -182,6 +177,8 @@ pub struct Batch {
     pub started_us: Micros,
     /// When it is predicted to end.
     pub ends_us: Micros,
+    /// First block that it was planned for: who waits may count on that.
+    pub block: u64,
 }
 
 /// How one request of a batch ended.

@@ -1,101 +1,86 @@
-//! Who read what: an index from slots, codes and balances to transactions.
+//! Who read what and saw which value, and who changes it: indexes from slots, codes and balances to transactions.
 
 use crate::{
-    reads::{ReadSet, WriteSet},
+    reads::{ReadSet, StateKey, changes_of},
     schedule::TransactionId,
+    watchlist::Place,
 };
-use alloy_primitives::{Address, U256};
+use alloy_primitives::U256;
 use revm::state::EvmState;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// Something that can be read and written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Key {
-    Slot(Address, U256),
-    Code(Address),
-    Balance(Address),
-    /// Of a transaction that read more than is kept.
-    Anything,
-}
-
+/// What every transaction that was simulated saw.
 #[derive(Debug, Default)]
 pub(super) struct Readers {
-    by_key: HashMap<Key, HashSet<TransactionId>>,
-}
-
-fn keys(slots: &HashSet<(Address, U256)>, codes: &HashSet<Address>, balances: &HashSet<Address>) -> Vec<Key> {
-    let slots = slots.iter().map(|(address, slot)| Key::Slot(*address, *slot));
-    let codes = codes.iter().map(|address| Key::Code(*address));
-    slots.chain(codes).chain(balances.iter().map(|address| Key::Balance(*address))).collect()
-}
-
-fn keys_of(reads: &ReadSet) -> Vec<Key> {
-    if reads.everything { vec![Key::Anything] } else { keys(&reads.slots, &reads.codes, &reads.balances) }
-}
-
-/// What a block wrote.
-pub(super) fn written(writes: &WriteSet) -> Vec<Key> {
-    keys(&writes.slots, &writes.codes, &writes.balances)
-}
-
-/// What a transaction changes, or leaves, other than it did before.
-pub(super) fn changed(before: Option<&EvmState>, now: &EvmState) -> Vec<Key> {
-    let before = before.map(values).unwrap_or_default();
-    let now = values(now);
-    let gone = before.keys().filter(|key| !now.contains_key(key));
-    now.iter().filter(|(key, value)| before.get(key) != Some(value)).map(|(key, _)| key).chain(gone).copied().collect()
-}
-
-fn values(state: &EvmState) -> HashMap<Key, U256> {
-    let mut values = HashMap::new();
-    for (address, account) in state {
-        values.extend(account.changed_storage_slots().map(|(slot, is)| (Key::Slot(*address, *slot), is.present_value)));
-        let original = account.original_info();
-        if original.code_hash != account.info.code_hash
-            || (!original.is_empty_code_hash() && original.nonce != account.info.nonce)
-        {
-            values.insert(
-                Key::Code(*address),
-                U256::from_be_bytes(account.info.code_hash.0) ^ U256::from(account.info.nonce),
-            );
-        }
-        if original.balance != account.info.balance {
-            values.insert(Key::Balance(*address), account.info.balance);
-        }
-    }
-    values
+    by_key: HashMap<StateKey, HashMap<TransactionId, U256>>,
+    /// Those that read more than is kept.
+    of_everything: HashSet<TransactionId>,
 }
 
 impl Readers {
     pub(super) fn add(&mut self, hash: TransactionId, reads: &ReadSet) {
-        for key in keys_of(reads) {
-            self.by_key.entry(key).or_default().insert(hash);
+        if reads.everything {
+            self.of_everything.insert(hash);
+        }
+        for (key, value) in &reads.values {
+            self.by_key.entry(*key).or_default().insert(hash, *value);
         }
     }
 
     pub(super) fn remove(&mut self, hash: TransactionId, reads: &ReadSet) {
-        for key in keys_of(reads) {
-            if let Some(readers) = self.by_key.get_mut(&key) {
+        self.of_everything.remove(&hash);
+        for key in reads.values.keys() {
+            if let Some(readers) = self.by_key.get_mut(key) {
                 readers.remove(&hash);
                 if readers.is_empty() {
-                    self.by_key.remove(&key);
+                    self.by_key.remove(key);
                 }
             }
         }
     }
 
-    /// Everyone who read something that was written, with the first such thing.
-    pub(super) fn touched_by(&self, mut written: Vec<Key>) -> HashMap<TransactionId, Key> {
-        if !written.is_empty() {
-            written.push(Key::Anything);
-        }
-        written.sort_unstable();
-        let mut touched = HashMap::new();
-        for key in written {
-            for hash in self.by_key.get(&key).into_iter().flatten() {
-                touched.entry(*hash).or_insert(key);
+    /// Who read this, and what each of them saw; nothing of those that read more than is kept.
+    pub(super) fn of(&self, key: &StateKey) -> impl Iterator<Item = (TransactionId, Option<U256>)> {
+        let known = self.by_key.get(key).into_iter().flatten().map(|(hash, value)| (*hash, Some(*value)));
+        known.chain(self.of_everything.iter().map(|hash| (*hash, None)))
+    }
+}
+
+/// What every transaction that ran to its end changes: who reads it later sees the last value before its own place.
+#[derive(Debug, Default)]
+pub(super) struct Writers {
+    by_key: HashMap<StateKey, BTreeMap<Place, U256>>,
+}
+
+/// What a transaction changes.
+pub(super) fn values(state: &EvmState) -> HashMap<StateKey, U256> {
+    state.iter().flat_map(|(address, account)| changes_of(*address, account)).collect()
+}
+
+impl Writers {
+    /// A transaction now changes this, instead of what it changed before. Returns what is different.
+    pub(super) fn put(&mut self, place: Place, before: Option<&EvmState>, now: Option<&EvmState>) -> Vec<StateKey> {
+        let (before, now) = (before.map(values).unwrap_or_default(), now.map(values).unwrap_or_default());
+        let gone: Vec<StateKey> = before.keys().filter(|key| !now.contains_key(key)).copied().collect();
+        for key in &gone {
+            if let Some(by_place) = self.by_key.get_mut(key) {
+                by_place.remove(&place);
+                if by_place.is_empty() {
+                    self.by_key.remove(key);
+                }
             }
         }
-        touched
+        let mut different = gone;
+        for (key, value) in now {
+            if self.by_key.entry(key).or_default().insert(place, value) != Some(value) {
+                different.push(key);
+            }
+        }
+        different
+    }
+
+    /// What the transaction in this place sees, if anybody before it changes that.
+    pub(super) fn before(&self, key: &StateKey, place: Place) -> Option<U256> {
+        self.by_key.get(key)?.range(..place).next_back().map(|(_, value)| *value)
     }
 }

@@ -47,6 +47,22 @@ pub enum Deferral {
     },
 }
 
+/// Why a builder leaves a transaction alone without running it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Hold {
+    /// The simulation ended at a request that has no outcome yet.
+    #[error("waits for request {0}")]
+    Waits(RequestId),
+    /// The builder missed too often: its inputs differ from what every simulation saw.
+    #[error("missed by {misses} builds: tried again from block {until} on")]
+    BackedOff {
+        /// Builds that missed.
+        misses: u32,
+        /// First block that tries it again.
+        until: u64,
+    },
+}
+
 /// Where a transaction stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -107,6 +123,8 @@ pub struct Watched {
     pub calls: Vec<(RequestId, ModelId)>,
     /// The request that it waits for.
     pub missing: Option<Request>,
+    /// Inference gas of that request, as it was asked.
+    pub gas: u64,
     /// What it changes, once it ran to its end.
     pub changes: Option<Arc<EvmState>>,
     /// It reads the block itself: each new one simulates it again.
@@ -146,6 +164,23 @@ impl Watched {
         }
     }
 
+    /// The scheduler did not take its request, or dropped it: it may be asked again as it is.
+    pub(super) fn asks_again(&self) -> bool {
+        matches!(&self.phase, Phase::Deferred(Deferral::Refused(_) | Deferral::PushedOut)) && self.missing.is_some()
+    }
+
+    /// The request that it is known to wait for. One whose inputs keep moving is not: it may be lucky.
+    pub(super) fn awaited(&self) -> Option<RequestId> {
+        let waits = match &self.phase {
+            Phase::Waiting => true,
+            Phase::Deferred(why) => {
+                matches!(why, Deferral::Refused(_) | Deferral::PushedOut | Deferral::Unavailable { .. })
+            }
+            Phase::Scouting | Phase::Ready | Phase::Invalid(_) => false,
+        };
+        self.missing.as_ref().filter(|_| waits).map(|request| request.id)
+    }
+
     /// Nobody could include it so far.
     pub(super) fn is_stuck(&self) -> bool {
         self.phase != Phase::Ready || self.misses > 0
@@ -158,6 +193,16 @@ impl Watched {
         let ppm = (u64::from(seen) * 1_000_000 / u64::from(seen + self.moved)) as u32;
         if self.volatile { ppm / 2 } else { ppm }
     }
+}
+
+/// What a new head means for those that are watched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewHead {
+    /// Those that waited too long.
+    pub expired: Vec<TransactionId>,
+    /// Those whose request was not taken for the last block, and is still the one that they miss: it is to be asked again, without
+    /// a simulation.
+    pub ask_again: Vec<TransactionId>,
 }
 
 /// The builder's order: highest tip first, then first come; no transaction before an earlier one of its sender.
