@@ -232,7 +232,7 @@ contract OperatorRegistry is IOperatorRegistry {
 
     function _isExact(bytes32 modelId) private view returns (bool) {
         uint8 profile = uint8(MODELS.slotOf(modelId) >> 128);
-        return profile == uint8(Profile.ExactF32) || profile == uint8(Profile.ExactI8);
+        return profile != uint8(Profile.Unknown) && profile != uint8(Profile.Tolerance);
     }
 
     function _signer(bytes32 requestId, SignedOutcome calldata statement) private view returns (address) {

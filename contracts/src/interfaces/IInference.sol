@@ -32,7 +32,8 @@ enum Profile {
     Unknown, // no such model
     ExactF32, // "exact-f32/v1": equal bytes on every machine
     ExactI8, // "exact-i8/v1": integer arithmetic, equal bytes on every machine
-    Tolerance // answers within the manifest's tolerances, the medoid of 2f+1
+    Tolerance, // answers within the manifest's tolerances, the medoid of 2f+1
+    ExactText // "exact-text/v1": a language model whose text is equal on every machine; gas is that of a token
 }
 
 /// @notice What consensus knows of a model.

@@ -32,6 +32,12 @@ pub const MULTIPLY_ADDS_PER_GAS: u64 = 2_000;
 /// Bytes moved that are bought by one gas, by the same reckoning at 12 GB/s.
 pub const BYTES_PER_GAS: u64 = 1_000;
 
+/// Tokens of a prompt that cost as much as one of an answer: a prompt is read many tokens at a time.
+pub const PROMPT_TOKENS_PER_TOKEN: u64 = 4;
+
+/// Most tokens of an answer that a call pays for: what asks for more fails. No token is less than a byte of the answer.
+pub const ANSWER_TOKENS_MAX: u64 = 5_120;
+
 /// Gas of one run of a model, as `ModelRegistry.gasPerRun` computes it too.
 pub const fn per_run(multiply_adds: u64, bytes_moved: u64) -> u64 {
     RUN_BASE + multiply_adds.div_ceil(MULTIPLY_ADDS_PER_GAS) + bytes_moved.div_ceil(BYTES_PER_GAS)

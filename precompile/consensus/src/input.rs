@@ -76,6 +76,16 @@ pub fn check_input(input: &[u8]) -> Result<(), InputError> {
     if cursor.rest.is_empty() { Ok(()) } else { Err(InputError::Trailing) }
 }
 
+/// Where the data of the first tensor begin, if that is an `Int` vector of `length`.
+pub(crate) fn is_first_ints(tensors: &[u8], length: usize) -> Option<usize> {
+    const DTYPE_INT: usize = 1;
+    let word = |index: usize| small(tensors.get(index * WORD..(index + 1) * WORD)?).ok();
+    let first = 2 + word(1).filter(|count| (1..=MAX_TENSORS).contains(count))?;
+    // Its dtype, rank, only dimension and length in bytes; the offsets between them are always the same.
+    let found = [word(first)?, word(first + 3)?, word(first + 4)?, word(first + 5)?];
+    (found == [DTYPE_INT, 1, length, length * WORD]).then_some((first + 6) * WORD)
+}
+
 fn check_tensor(cursor: &mut Cursor<'_>) -> Result<(), InputError> {
     let dtype = cursor.word()?;
     if dtype > DTYPE_TEXT {

@@ -35,6 +35,7 @@ mod outcome;
 pub mod price;
 mod registry;
 mod request;
+mod text;
 
 pub use certificate::{Certificate, CertificateError, Committee, Statement, StatementDomain};
 pub use input::{InputError, check_input};

@@ -97,11 +97,19 @@ pub enum FailureCode {
     StepLimit = 9,
     /// The graph met a condition that its operators do not define, such as an integer division by zero.
     Undefined = 10,
+    /// A text model without a tokenizer that can be used.
+    NoTokenizer = 11,
+    /// A chat template that does not parse, or does not fit the messages.
+    Template = 12,
+    /// What the answer must be is not understood, or no answer can be that.
+    Constraint = 13,
+    /// Prompt and answer have more tokens than the model takes.
+    PromptTooLong = 14,
 }
 
 /// A number that names no [`FailureCode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is not a failure code: expected 1 to 10")]
+#[error("{0} is not a failure code: expected 1 to 14")]
 pub struct UnknownFailureCode(pub u16);
 
 impl TryFrom<u16> for FailureCode {
@@ -109,7 +117,7 @@ impl TryFrom<u16> for FailureCode {
 
     fn try_from(code: u16) -> Result<Self, Self::Error> {
         use FailureCode::*;
-        const ALL: [FailureCode; 10] = [
+        const ALL: [FailureCode; 14] = [
             WrongArity,
             WrongType,
             WrongShape,
@@ -120,6 +128,10 @@ impl TryFrom<u16> for FailureCode {
             InvalidText,
             StepLimit,
             Undefined,
+            NoTokenizer,
+            Template,
+            Constraint,
+            PromptTooLong,
         ];
         ALL.into_iter().find(|known| *known as u16 == code).ok_or(UnknownFailureCode(code))
     }

@@ -1,8 +1,8 @@
 //! The packed slot of `ModelRegistry` that the precompile reads.
 
-use crate::ModelId;
 #[cfg(any(feature = "evm", feature = "evm-038"))]
 use crate::abi;
+use crate::{ModelId, Outcome, text};
 use alloy_primitives::{B256, U256, keccak256};
 
 /// By which rule an answer is valid; the numbers are those of `Profile` in `IInference.sol`.
@@ -15,6 +15,8 @@ pub enum Profile {
     ExactI8 = 2,
     /// The medoid of 2f+1 answers pairwise within the manifest's tolerances.
     Tolerance = 3,
+    /// `exact-text/v1`: a language model whose text is equal on every machine; its gas is that of a token.
+    ExactText = 4,
 }
 
 impl Profile {
@@ -24,6 +26,7 @@ impl Profile {
             1 => Some(Self::ExactF32),
             2 => Some(Self::ExactI8),
             3 => Some(Self::Tolerance),
+            4 => Some(Self::ExactText),
             _ => None,
         }
     }
@@ -33,7 +36,7 @@ impl Profile {
 ///
 /// | bits | field |
 /// | --- | --- |
-/// | 0..64 | gas of one run |
+/// | 0..64 | gas of one run, or of one token |
 /// | 64..96 | longest input, bytes |
 /// | 96..128 | longest output, bytes |
 /// | 128..136 | profile |
@@ -70,6 +73,22 @@ impl ModelSlot {
         })
     }
 
+    /// Inference gas that a call pays in advance; `None` for a request that is none to a text model.
+    pub fn reserved_gas(&self, input: &[u8]) -> Option<u64> {
+        match self.profile {
+            Profile::ExactText => Some(self.gas_per_run.saturating_mul(text::reserved(input)?)),
+            _ => Some(self.gas_per_run),
+        }
+    }
+
+    /// Inference gas that the call keeps once the outcome is known: never more than was paid.
+    pub fn used_gas(&self, input: &[u8], outcome: &Outcome) -> u64 {
+        match self.profile {
+            Profile::ExactText => self.gas_per_run.saturating_mul(text::used(input, outcome)),
+            _ => self.gas_per_run,
+        }
+    }
+
     #[cfg(any(feature = "evm", feature = "evm-038"))]
     pub(crate) fn info(slot: Option<Self>) -> abi::ModelInfo {
         match slot {
@@ -86,6 +105,7 @@ impl ModelSlot {
                     Profile::ExactF32 => abi::Profile::ExactF32,
                     Profile::ExactI8 => abi::Profile::ExactI8,
                     Profile::Tolerance => abi::Profile::Tolerance,
+                    Profile::ExactText => abi::Profile::ExactText,
                 },
                 gasPerRun: slot.gas_per_run,
                 maxInputBytes: slot.max_input_bytes,

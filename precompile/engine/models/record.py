@@ -23,15 +23,15 @@ ONNX_NAMES = {"float32": "float32", "int64": "int64", "uint8": "uint8", "bool": 
 NUMPY_TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64}
 
 
-def write_model(model, path):
+def write_model(model, path, size_bytes_max=SIZE_BYTES_MAX):
     """Writes a checked model without anything that varies between runs (tool versions stay out)."""
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "foreblock", ""
     del model.metadata_props[:]
     onnx.checker.check_model(model, full_check=True)
     data = model.SerializeToString(deterministic=True)
-    if len(data) > SIZE_BYTES_MAX:
-        raise SystemExit(f"{path}: {len(data)} bytes, at most {SIZE_BYTES_MAX} are shipped in the repository")
+    if len(data) > size_bytes_max:
+        raise SystemExit(f"{path}: {len(data)} bytes, at most {size_bytes_max} are shipped in the repository")
     path.write_bytes(data)
 
 

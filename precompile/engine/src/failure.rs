@@ -42,3 +42,8 @@ pub fn step_limit(reason: impl Into<String>) -> Failure {
 pub fn undefined(reason: impl Into<String>) -> Failure {
     Failure::new(FailureCode::Undefined, reason)
 }
+
+/// Text that the model does not take.
+pub fn invalid_text(reason: impl Into<String>) -> Failure {
+    Failure::new(FailureCode::InvalidText, reason)
+}

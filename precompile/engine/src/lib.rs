@@ -26,6 +26,7 @@ pub mod publish;
 pub mod rewrite;
 mod screen;
 pub mod tensor;
+pub mod text;
 pub mod wire;
 
 pub use catalog::Catalog;
@@ -38,3 +39,4 @@ pub use model_dir::ModelDir;
 pub use onnx::{Limits, LoadError};
 pub use ort::{OrtConfig, OrtError};
 pub use tensor::{ElementType, Tensor};
+pub use text::{TextModel, TextRequest};

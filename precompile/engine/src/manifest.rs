@@ -134,6 +134,7 @@ pub fn profile_name(profile: Profile) -> &'static str {
         Profile::ExactF32 => "exact-f32/v1",
         Profile::ExactI8 => "exact-i8/v1",
         Profile::Tolerance => "tolerance",
+        Profile::ExactText => "exact-text/v1",
     }
 }
 

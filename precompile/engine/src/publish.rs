@@ -1,10 +1,10 @@
 //! From an ONNX graph to a manifest: names, types and shapes, limits, and the cost of one run at its largest input.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use alloy_primitives::U256;
 use bytes::Bytes;
-use foreblock_precompile::{Failure, Profile, abi};
+use foreblock_precompile::{Failure, Outcome, Profile, abi};
 
 use crate::{
     ElementType, ExactModel, LoadError, LoadOptions, Manifest, Pool, Tensor,
@@ -13,6 +13,7 @@ use crate::{
     manifest::{FORMAT, ManifestError, file_entry},
     model_dir::Files,
     screen,
+    text::{self, TextModel},
 };
 
 /// Name of the published graph.
@@ -56,6 +57,9 @@ pub enum PublishError {
     /// The engine does not load the graph.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The files are no text model.
+    #[error("not a text model: {0}")]
+    Text(String),
     /// The manifest would be refused.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -116,9 +120,48 @@ pub(crate) fn publish_as(
         })?;
         files.insert(GOLDEN_FILE.into(), vectors);
     }
+    published(options.name, profile, graph, files, (inputs, outputs), cost)
+}
+
+/// Publishes a decoder-only graph with key-value cache, its tokenizer and templates among the other files, in the profile
+/// `exact-text/v1`: equal texts on every machine. The cost in its manifest is that of one token.
+pub fn publish_text(graph: Bytes, options: PublishOptions, pool: Arc<Pool>) -> Result<Published, PublishError> {
+    let weights = screen::check(&graph, &options.others)?;
+    let folder = options.folder.clone().filter(|_| !weights.is_empty());
+    let model = ExactModel::load(graph.clone(), &LoadOptions { folder, ..LoadOptions::default() })?;
+    let mut files = options.others;
+    let model = TextModel::new(model, &files, pool).map_err(PublishError::Text)?;
+    let token = model.cost_of_token().map_err(PublishError::Run)?;
+    if !options.golden_inputs.is_empty() {
+        let vectors = golden::make(&options.golden_inputs, |input| match model.outcomes(&[input]).pop() {
+            Some(Ok(Outcome::Output(output))) => Ok(output),
+            Some(Ok(Outcome::Failed(failure))) => Err(failure),
+            Some(Err(broke)) => Err(crate::failure::undefined(broke)),
+            None => Err(crate::failure::undefined("no answer")),
+        })?;
+        files.insert(GOLDEN_FILE.into(), vectors);
+    }
+    let cost = abi::Cost {
+        multiplyAdds: token.macs,
+        bytesMoved: token.bytes,
+        maxInputBytes: text::INPUT_BYTES_MAX,
+        maxOutputBytes: text::OUTPUT_BYTES_MAX,
+    };
+    published(options.name, Profile::ExactText, graph, files, (text::input_specs(), text::output_specs()), cost)
+}
+
+/// Seals what was published without tolerances.
+fn published(
+    name: String,
+    profile: Profile,
+    graph: Bytes,
+    files: Files,
+    (inputs, outputs): (Vec<abi::TensorSpec>, Vec<abi::TensorSpec>),
+    cost: abi::Cost,
+) -> Result<Published, PublishError> {
     let fields = abi::Manifest {
         format: FORMAT,
-        name: options.name,
+        name,
         profile: profile as u8,
         files: vec![],
         inputs,

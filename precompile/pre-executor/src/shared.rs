@@ -255,6 +255,7 @@ pub(crate) fn unpaid(transaction: TransactionId, now_us: Micros) -> Demand {
 /// Inference gas of a request, from the registry's slot; what it costs at least where the slot cannot be read.
 pub(crate) fn inference_gas(head: &Head, request: &Request) -> u64 {
     let slot = head.state.storage_ref(MODEL_REGISTRY_ADDRESS, model_storage_key(request.model).into());
-    let per_run = slot.ok().and_then(ModelSlot::unpack).map_or(0, |slot| slot.gas_per_run);
-    per_run + gas::BASE + gas::words(request.input.len(), gas::INPUT_WORD)
+    let slot = slot.ok().and_then(ModelSlot::unpack);
+    let per_run = slot.and_then(|slot| slot.reserved_gas(&request.input)).unwrap_or(0);
+    per_run.saturating_add(gas::BASE + gas::words(request.input.len(), gas::INPUT_WORD))
 }

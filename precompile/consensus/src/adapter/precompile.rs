@@ -87,6 +87,8 @@ enum End {
 
 /// What clients that do not read [`Notes`] show.
 const MISSING: &str = "an inference outcome is not there yet";
+/// What a call to a text model gets whose first tensor is something else.
+const NOT_A_TEXT_REQUEST: &str = "a text model takes its parameters, Int of shape [6], as the first tensor";
 
 /// Gas of one call against its limit.
 struct Meter {
@@ -98,6 +100,11 @@ impl Meter {
     fn charge(&mut self, gas: u64) -> Result<(), End> {
         self.used = self.used.saturating_add(gas);
         if self.used > self.limit { Err(End::OutOfGas) } else { Ok(()) }
+    }
+
+    /// Gives back what was charged in advance and not used.
+    fn refund(&mut self, gas: u64) {
+        self.used -= gas;
     }
 }
 
@@ -177,18 +184,19 @@ impl Call<'_> {
         }
         let excess = self.sload(meter, price::EXCESS_SLOT)?;
         let excess = u64::try_from(excess).unwrap_or(u64::MAX);
-        meter.charge(price::execution_gas(slot.gas_per_run, excess))?;
-        check_input(&input).map_err(|error| revert(IInference::MalformedInput { reason: error.to_string() }))?;
+        let malformed = |reason: String| revert(IInference::MalformedInput { reason });
+        // What is no request to a text model is refused before anything is paid for it.
+        let reserved = slot.reserved_gas(&input).ok_or_else(|| malformed(NOT_A_TEXT_REQUEST.into()))?;
+        let paid = price::execution_gas(reserved, excess);
+        meter.charge(paid)?;
+        check_input(&input).map_err(|error| malformed(error.to_string()))?;
 
         let id = self.outcomes.id(model, &input);
         match self.outcomes.get(id) {
             Some(outcome) => {
-                self.notes.lock().used.push(Used {
-                    id,
-                    model,
-                    outcome: outcome.clone(),
-                    inference_gas: slot.gas_per_run,
-                });
+                let inference_gas = slot.used_gas(&input, &outcome);
+                meter.refund(paid - price::execution_gas(inference_gas, excess));
+                self.notes.lock().used.push(Used { id, model, outcome: outcome.clone(), inference_gas });
                 Ok(outcome)
             }
             None => {

@@ -19,13 +19,14 @@ pub struct Bundled {
 }
 
 macro_rules! model {
-    ($name:literal) => {
+    ($name:literal $(, $more:literal)*) => {
         Bundled {
             manifest: Manifest::from_json(include_str!(concat!("../../models/", $name, "/manifest.json")))
                 .expect("the test of the bundled models has read it"),
             files: files(&[
                 ("model.onnx", include_bytes!(concat!("../../models/", $name, "/model.onnx"))),
                 ("golden.json", include_bytes!(concat!("../../models/", $name, "/golden.json"))),
+                $(($more, include_bytes!(concat!("../../models/", $name, "/", $more))),)*
             ]),
             notes: files(&[
                 ("card.md", include_bytes!(concat!("../../models/", $name, "/card.md"))),
@@ -36,14 +37,22 @@ macro_rules! model {
     };
 }
 
-/// Names of the bundled models.
+/// Names of the bundled models of tensors; language models have tests of their own.
 #[cfg(test)]
 pub(super) const NAMES: [&str; 5] = ["volatility", "fee", "risk", "digits", "text"];
 
 /// The bundled models.
 pub fn bundled() -> &'static [Bundled] {
-    static MODELS: LazyLock<Vec<Bundled>> =
-        LazyLock::new(|| vec![model!("volatility"), model!("fee"), model!("risk"), model!("digits"), model!("text")]);
+    static MODELS: LazyLock<Vec<Bundled>> = LazyLock::new(|| {
+        vec![
+            model!("volatility"),
+            model!("fee"),
+            model!("risk"),
+            model!("digits"),
+            model!("text"),
+            model!("tiny-chat", "tokenizer.json", "chat_template.jinja", "generation_config.json"),
+        ]
+    });
     &MODELS
 }
 

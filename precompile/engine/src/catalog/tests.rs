@@ -5,12 +5,13 @@ use crate::{
     certify::measure_batching,
     engine::Config,
     input::{self, Format},
-    publish::{PublishOptions, publish_exact},
+    publish::{PublishOptions, publish_exact, publish_text},
+    text::TextRequest,
     wire,
 };
 use foreblock_precompile::{FailureCode, Outcome, abi::DType};
 use serde_json::value::RawValue;
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 
 /// Rows of one request, and bytes of a text, that bundled models are priced for: rows of text would cost too much.
 fn largest(name: &str) -> (usize, usize) {
@@ -102,6 +103,37 @@ fn bundled_files_are_what_publishing_gives() {
     }
 }
 
+/// The same for the language model, whose golden vectors are conversations.
+#[test]
+fn bundled_text_files_are_what_publishing_gives() {
+    let bless = std::env::var_os("FOREBLOCK_BLESS").is_some();
+    let folder = folder("tiny-chat");
+    let read = |name: &str| Bytes::from(fs::read(folder.join(name)).unwrap());
+    let others = ["tokenizer.json", "chat_template.jinja", "generation_config.json"];
+    let user = |text: &str| TextRequest::new(vec![("user".into(), text.into())]);
+    let asked = "Is this positive, negative or neutral?\nThe battery died after a week.";
+    let options = ["choice", "positive", "negative", "neutral"].map(String::from).to_vec();
+    let golden = [
+        TextRequest { constraint: options, ..user(asked) },
+        TextRequest { tokens_max: 12, ..user("Write a positive text about film.") },
+        TextRequest { tokens_max: 12, temperature_wad: 1_000_000_000_000_000_000, seed: 7, ..user("Write a tweet.") },
+    ];
+    let options = PublishOptions {
+        others: others.iter().map(|name| (name.to_string(), read(name))).collect(),
+        golden_inputs: golden.iter().map(|request| request.to_wire().0).collect(),
+        ..PublishOptions::new("tiny-chat")
+    };
+    let published = publish_text(read("model.onnx"), options, Arc::new(Pool::new(1))).unwrap();
+    let manifest: Bytes = published.manifest.to_json().into();
+    for (file, content) in [("manifest.json", manifest), ("golden.json", published.files["golden.json"].clone())] {
+        let path = folder.join(file);
+        if bless {
+            fs::write(&path, &content).unwrap();
+        }
+        assert!(fs::read(&path).unwrap() == content, "{}: run this test with FOREBLOCK_BLESS=1", path.display());
+    }
+}
+
 #[test]
 fn bundled_models_answer_as_onnx_runtime_did() {
     let engine = Engine::new(Catalog::new(None), Config { threads: 1, ..Config::default() });
@@ -141,7 +173,7 @@ fn bundled_models_answer_as_onnx_runtime_did() {
 #[test]
 fn bundled_models_are_found_by_name_id_and_its_beginning() {
     let catalog = Catalog::new(None);
-    assert_eq!(bundled().len(), NAMES.len());
+    assert_eq!(bundled().len(), NAMES.len() + 1);
     for model in bundled() {
         let id = model.manifest.id().to_string();
         for query in [model.manifest.name(), &id, &id[..10], &id[..10].to_ascii_uppercase().replace("0X", "0x")] {

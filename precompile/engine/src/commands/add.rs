@@ -16,8 +16,9 @@ use crate::{
     engine::FACTS_FILE,
     golden::GOLDEN_FILE,
     model_dir::{Files, ModelDir},
-    publish::{GRAPH_FILE, PublishOptions},
+    publish::{GRAPH_FILE, PublishOptions, publish_text},
     screen,
+    text::GENERATION_FILE,
 };
 
 /// What `model add` takes.
@@ -36,14 +37,20 @@ pub struct AddArgs {
 }
 
 /// Publishes an ONNX file in the exact profile, with golden vectors that this machine makes, and adds it to the model
-/// directory.
+/// directory. With a `generation_config.json` among the other files it is a language model.
 pub fn add(dir: &ModelDir, args: &AddArgs, out: &mut impl Write) -> Result<Manifest, CommandError> {
     let (graph, options) = options(args)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let (published, facts) = publish_checked(&graph, options, &Pool::new(threads))?;
+    let pool = Pool::new(threads);
+    let (published, notes) = if options.others.contains_key(GENERATION_FILE) {
+        (publish_text(graph, options, pool.into())?, Files::new())
+    } else {
+        let (published, facts) = publish_checked(&graph, options, &pool)?;
+        let facts = serde_json::to_vec_pretty(&facts).expect("numbers");
+        (published, [(FACTS_FILE.into(), facts.into())].into())
+    };
     let manifest = published.manifest;
-    let facts = serde_json::to_vec_pretty(&facts).expect("numbers");
-    let new = dir.add(&manifest, &published.files, &[(FACTS_FILE.into(), facts.into())].into())?;
+    let new = dir.add(&manifest, &published.files, &notes)?;
     writeln!(out, "{} {}", if new { "added" } else { "was there already:" }, manifest.name())?;
     writeln!(out, "  id       {}", manifest.id())?;
     writeln!(out, "  gas      {} a run", thousands(manifest.gas_per_run()))?;

@@ -19,7 +19,9 @@ use crate::{
     golden, integer,
     model_dir::Files,
     ort::{OrtModel, RunError},
-    publish, screen, wire,
+    publish, screen,
+    text::{self, TextModel},
+    wire,
 };
 
 /// A model ready to run.
@@ -35,6 +37,7 @@ pub(super) struct Model {
 enum Runner {
     Exact { model: Box<ExactModel>, pool: Arc<Pool>, accelerator: Option<Accelerator> },
     Ort(Box<OrtModel>),
+    Text(Box<TextModel>),
 }
 
 /// Why a run gave no tensors.
@@ -67,7 +70,7 @@ impl Model {
             run_nanos: AtomicU64::new(0),
         };
         model.check_specs().map_err(failed)?;
-        if matches!(model.runner, Runner::Exact { .. }) && entry.manifest.profile() != Profile::Tolerance {
+        if !matches!(model.runner, Runner::Ort(_)) && entry.manifest.profile() != Profile::Tolerance {
             golden::check(&files, |input| model.answer(input)).map_err(|error| failed(error.to_string()))?;
         }
         Ok(model)
@@ -75,6 +78,10 @@ impl Model {
 
     /// The outcome of one request.
     pub(super) fn outcome(&self, input: &[u8]) -> Result<Outcome, Unavailable> {
+        if let Runner::Text(_) = &self.runner {
+            let answer = self.texts(&[input]).and_then(|mut answers| answers.pop());
+            return answer.unwrap_or_else(|| Err(Unavailable::Broke("no answer".into())));
+        }
         let tensors = match wire::decode_input(input, self.manifest.inputs()) {
             Ok(tensors) => tensors,
             Err(failure) => return Ok(Outcome::Failed(failure)),
@@ -83,6 +90,15 @@ impl Model {
         let outputs = self.run(tensors);
         self.note_time(start.elapsed());
         self.conclude(outputs)
+    }
+
+    /// The outcomes of a text model's requests, which run together; `None` for any other model.
+    pub(super) fn texts<I: AsRef<[u8]>>(&self, inputs: &[I]) -> Option<Vec<Result<Outcome, Unavailable>>> {
+        let Runner::Text(model) = &self.runner else { return None };
+        let start = Instant::now();
+        let answers = model.outcomes(inputs);
+        self.note_time(start.elapsed());
+        Some(answers.into_iter().map(|answer| answer.map_err(Unavailable::Broke)).collect())
     }
 
     /// What a run's outputs mean.
@@ -101,6 +117,7 @@ impl Model {
     pub(super) fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, Stop> {
         match &self.runner {
             Runner::Exact { model, pool, .. } => model.run(inputs, pool).map_err(Stop::Failed),
+            Runner::Text(_) => Err(Stop::Unavailable(Unavailable::Broke("a text model has no single run".into()))),
             Runner::Ort(model) => model.run(inputs).map_err(|error| match error {
                 RunError::Failed(failure) => Stop::Failed(failure),
                 RunError::Broke(error) => Stop::Unavailable(Unavailable::Broke(error.to_string())),
@@ -112,6 +129,7 @@ impl Model {
     pub(super) fn engine_name(&self) -> String {
         match &self.runner {
             Runner::Exact { accelerator, .. } => exact_name(accelerator.as_ref()),
+            Runner::Text(_) => exact_name(None),
             Runner::Ort(model) => model.name(),
         }
     }
@@ -144,7 +162,15 @@ impl Model {
     /// The graph's inputs and outputs must be those of the manifest: a hash says that files are unchanged, not that
     /// they were described rightly.
     fn check_specs(&self) -> Result<(), String> {
-        let Runner::Exact { model, .. } = &self.runner else { return Ok(()) };
+        let listed = (self.manifest.inputs(), self.manifest.outputs());
+        let model = match &self.runner {
+            Runner::Exact { model, .. } => model,
+            Runner::Text(_) if listed == (&text::input_specs(), &text::output_specs()) => return Ok(()),
+            Runner::Text(_) => {
+                return Err("the manifest's tensors are not those of text models; publish it again".into());
+            }
+            Runner::Ort(_) => return Ok(()),
+        };
         let same = |side: &str, graph: &[crate::exact::ValueSpec], listed: &[_]| {
             let specs = publish::specs(graph).map_err(|error| error.to_string())?;
             if specs == listed {
@@ -186,6 +212,13 @@ fn runner(
     let weights = screen::check(graph, files).map_err(|error| failed(error.to_string()))?;
     if entry.manifest.profile() == Profile::ExactI8 {
         integer::check(graph).map_err(|error| failed(error.to_string()))?;
+    }
+    if entry.manifest.profile() == Profile::ExactText {
+        // Whatever computes other models: only the exact engine gives the logits that a text is chosen by.
+        let folder = folder.filter(|_| !weights.is_empty());
+        let options = LoadOptions { limits: config.limits.clone(), folder, ..LoadOptions::default() };
+        let graph = ExactModel::load(graph.clone(), &options).map_err(|error| failed(error.to_string()))?;
+        return Ok(Runner::Text(Box::new(TextModel::new(graph, files, pool).map_err(failed)?)));
     }
     if config.kind == Kind::Exact {
         let folder = folder.filter(|_| !weights.is_empty());

@@ -237,6 +237,7 @@ impl Compiler {
         let kernel = (operator.build)(&node)?;
         let offloaded = if node.offloads() { ops::cuda::build(operator, &node) } else { None };
         let absorbed = node.absorbed.into_inner();
+        let by_rows = operator.name == "MatMul" && absorbed.contains(&1);
         let device = offloaded.and_then(|kernel| self.on_device(kernel, &inputs));
         for index in absorbed {
             inputs[index] = Source::Absent;
@@ -246,7 +247,7 @@ impl Compiler {
         let nested = nests(proto);
         let elementwise =
             if operator.domain.is_empty() { Elementwise::of(operator.name, opset, &inputs) } else { None };
-        let step = Step { label, kernel, inputs, captured, outputs: Vec::new(), nested, elementwise, group: 1, device };
+        let step = Step { label, kernel, inputs, captured, outputs: Vec::new(), nested, elementwise, group: 1, device, by_rows };
         self.finish(proto, step)
     }
 

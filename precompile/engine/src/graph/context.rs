@@ -43,6 +43,11 @@ impl Context {
         }
     }
 
+    /// For work whose memory other contexts count.
+    pub(super) fn unbounded(isa: Isa) -> Self {
+        Self::new(isa, &Limits { run_bytes_max: u64::MAX, ..Limits::default() })
+    }
+
     /// Instruction set to compute with; no result depends on it.
     pub fn isa(&self) -> Isa {
         self.isa

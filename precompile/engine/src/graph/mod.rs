@@ -2,11 +2,13 @@
 //!
 //! * [`Node`]: what an operator's builder sees, once, at load.
 //! * [`Plan`]: the steps in order, with where each input comes from.
+//! * `lockstep`: many runs of one plan together, for which no run's answer changes.
 //! * [`Inputs`] and [`Context`]: what a kernel sees on every run.
 
 mod build;
 mod context;
 mod fuse;
+mod lockstep;
 mod node;
 mod offload;
 mod order;

@@ -33,6 +33,9 @@ pub(super) struct Step {
     pub(super) group: usize,
     /// Its kernel on the device that the model was loaded for.
     pub(super) device: Option<DeviceStep>,
+    /// Whether it multiplies the rows of its first input by constant weights, so that the rows of many runs can be one
+    /// product.
+    pub(super) by_rows: bool,
 }
 
 /// Operations in order, with all names resolved.
@@ -200,13 +203,28 @@ impl Plan {
 }
 
 impl Step {
-    fn run(&self, slots: &mut Slots<Tensor>, context: &Context) -> Result<(), Failure> {
+    pub(super) fn run(&self, slots: &mut Slots<Tensor>, context: &Context) -> Result<(), Failure> {
+        self.run_ready(self.ready(slots, context), slots, context)
+    }
+
+    /// The inputs, taken from their slots.
+    pub(super) fn ready(&self, slots: &mut Slots<Tensor>, context: &Context) -> Ready {
         let live = context.live();
         let values: Vec<_> = self.inputs.iter().map(|source| slots.fetch(source)).collect();
         let captured: Vec<_> = self.captured.iter().filter_map(|source| slots.fetch(source)).collect();
-        let read: u64 = values.iter().flatten().map(Tensor::size_bytes).sum();
-        let mut inputs = Inputs { values, captured };
-        let outputs = (self.kernel)(&mut inputs, context)?;
+        let read = values.iter().flatten().map(Tensor::size_bytes).sum();
+        Ready { inputs: Inputs { values, captured }, live, read }
+    }
+
+    /// Runs the step on inputs that were taken.
+    pub(super) fn run_ready(
+        &self,
+        mut ready: Ready,
+        slots: &mut Slots<Tensor>,
+        context: &Context,
+    ) -> Result<(), Failure> {
+        let outputs = (self.kernel)(&mut ready.inputs, context)?;
+        let Ready { inputs, live, read } = ready;
         drop(inputs);
         self.leave(slots, outputs, live, read, context)
     }
@@ -241,6 +259,13 @@ impl Step {
     pub(super) fn named(&self, failure: Failure) -> Failure {
         Failure::new(failure.code, format!("{}: {}", self.label, failure.reason))
     }
+}
+
+/// A step's inputs, with what they count.
+pub(super) struct Ready {
+    pub(super) inputs: Inputs,
+    pub(super) live: u64,
+    pub(super) read: u64,
 }
 
 impl Plan {

@@ -70,8 +70,7 @@ pub(super) fn check(manifest: &abi::Manifest) -> Result<(), ManifestError> {
     if manifest.format != FORMAT {
         return Err(field("format", FORMAT.to_string(), manifest.format));
     }
-    let profile =
-        Profile::from_number(manifest.profile).ok_or_else(|| field("profile", "1, 2 or 3", manifest.profile))?;
+    let profile = Profile::from_number(manifest.profile).ok_or_else(|| field("profile", "1 to 4", manifest.profile))?;
     check_name("name", &manifest.name)?;
     check_files(&manifest.files)?;
     check_tensors("inputs", &manifest.inputs)?;

@@ -101,9 +101,9 @@ pub(super) fn write(manifest: &abi::Manifest) -> String {
 }
 
 fn parse_profile(name: &str) -> Result<Profile, ManifestError> {
-    let all = [Profile::ExactF32, Profile::ExactI8, Profile::Tolerance];
+    let all = [Profile::ExactF32, Profile::ExactI8, Profile::Tolerance, Profile::ExactText];
     let known = all.into_iter().find(|profile| profile_name(*profile) == name);
-    known.ok_or_else(|| field("profile", "exact-f32/v1, exact-i8/v1 or tolerance", name))
+    known.ok_or_else(|| field("profile", "exact-f32/v1, exact-i8/v1, tolerance or exact-text/v1", name))
 }
 
 fn parse_spec(spec: Spec) -> Result<abi::TensorSpec, ManifestError> {

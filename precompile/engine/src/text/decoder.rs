@@ -1,0 +1,128 @@
+//! The graph: tokens and cache in, logits and cache out, in the layout that Hugging Face's Optimum exports.
+
+use foreblock_precompile::Failure;
+
+use crate::{ExactModel, Pool, Tensor, failure, tensor::ElementType};
+
+/// A decoder-only graph with key-value cache.
+pub(super) struct Decoder {
+    model: ExactModel,
+    /// What each input of the graph is.
+    inputs: Vec<Role>,
+    /// For each cache in the order of the inputs: which output continues it.
+    continues: Vec<usize>,
+    logits: usize,
+    vocabulary: usize,
+}
+
+enum Role {
+    Tokens,
+    Mask,
+    Positions,
+    Cache { heads: usize, width: usize, kind: ElementType },
+}
+
+/// Keys and values of what a conversation has had so far.
+#[derive(Clone, Debug)]
+pub(super) struct Cache {
+    tensors: Vec<Tensor>,
+    length: usize,
+}
+
+/// What a conversation adds in one pass.
+pub(super) struct Pass<'a> {
+    pub(super) tokens: &'a [u32],
+    pub(super) cache: Cache,
+}
+
+/// Logits after the last token of a pass, and the cache with all of them.
+pub(super) type Passed = Result<(Vec<f32>, Cache), Failure>;
+
+impl Decoder {
+    /// A decoder of a graph, or what its layout lacks.
+    pub(super) fn new(model: ExactModel) -> Result<Self, String> {
+        let role = |spec: &crate::exact::ValueSpec| match spec.name.as_str() {
+            "input_ids" => Ok(Role::Tokens),
+            "attention_mask" => Ok(Role::Mask),
+            "position_ids" => Ok(Role::Positions),
+            name if name.starts_with("past_key_values.") => match spec.dims.as_deref() {
+                Some([_, Some(heads), _, Some(width)]) => {
+                    Ok(Role::Cache { heads: *heads, width: *width, kind: spec.element_type })
+                }
+                _ => {
+                    Err(format!("{name} must have the shape [batch, heads, length, width] with fixed heads and width"))
+                }
+            },
+            name => Err(format!("the graph takes {name}, which no decoder of Optimum's layout does")),
+        };
+        let inputs: Vec<Role> = model.inputs().iter().map(role).collect::<Result<_, _>>()?;
+        if !inputs.iter().any(|role| matches!(role, Role::Tokens)) {
+            return Err("the graph takes no input_ids".into());
+        }
+        let output = |name: &str| {
+            let found = model.outputs().iter().position(|spec| spec.name == name);
+            found.ok_or_else(|| format!("the graph gives no {name}: export it with its cache"))
+        };
+        let caches = model.inputs().iter().filter_map(|spec| spec.name.strip_prefix("past_key_values."));
+        let continues = caches.map(|rest| output(&format!("present.{rest}"))).collect::<Result<_, _>>()?;
+        let logits = output("logits")?;
+        let vocabulary = model.outputs()[logits].dims.as_ref().and_then(|dims| *dims.last()?);
+        let vocabulary = vocabulary.ok_or("logits must have the shape [batch, length, tokens] with fixed tokens")?;
+        Ok(Self { inputs, continues, logits, vocabulary, model })
+    }
+
+    /// Tokens that logits are for.
+    pub(super) fn vocabulary(&self) -> usize {
+        self.vocabulary
+    }
+
+    /// A conversation without tokens.
+    pub(super) fn start(&self) -> Cache {
+        self.cache(0)
+    }
+
+    /// A conversation of this length whose keys and values are zeros: to measure what a pass costs.
+    pub(super) fn cache(&self, length: usize) -> Cache {
+        let empty = |role: &Role| match role {
+            Role::Cache { heads, width, kind } => Tensor::zeros(*kind, &[1, *heads, length, *width]).ok(),
+            _ => None,
+        };
+        Cache { tensors: self.inputs.iter().filter_map(empty).collect(), length }
+    }
+
+    /// Passes of many conversations together; each gives what it would give alone.
+    pub(super) fn pass(&self, passes: Vec<Pass<'_>>, pool: &Pool) -> Vec<Passed> {
+        let lengths: Vec<usize> = passes.iter().map(|pass| pass.cache.length + pass.tokens.len()).collect();
+        let runs = passes.into_iter().map(|pass| self.arguments(pass)).collect();
+        let ended = self.model.run_together(runs, pool);
+        ended.into_iter().zip(lengths).map(|(outputs, length)| self.passed(outputs?, length)).collect()
+    }
+
+    /// Multiply-adds and bytes of one token after `length` others.
+    pub(super) fn cost(&self, length: usize, pool: &Pool) -> Result<crate::graph::Cost, Failure> {
+        let arguments = self.arguments(Pass { tokens: &[0], cache: self.cache(length) });
+        Ok(self.model.run_measured(arguments, pool)?.1)
+    }
+
+    fn arguments(&self, pass: Pass<'_>) -> Vec<Tensor> {
+        let (before, count) = (pass.cache.length as i64, pass.tokens.len());
+        let row = |values: Vec<i64>| Tensor::new([1, values.len()], values).expect("one row");
+        let mut cache = pass.cache.tensors.into_iter();
+        let argument = |role: &Role| match role {
+            Role::Tokens => row(pass.tokens.iter().map(|token| i64::from(*token)).collect()),
+            Role::Mask => row(vec![1; before as usize + count]),
+            Role::Positions => row((before..before + count as i64).collect()),
+            Role::Cache { .. } => cache.next().expect("one for each input"),
+        };
+        self.inputs.iter().map(argument).collect()
+    }
+
+    fn passed(&self, mut outputs: Vec<Tensor>, length: usize) -> Passed {
+        let logits = outputs[self.logits].values::<f32>()?;
+        let last = logits.len().checked_sub(self.vocabulary).ok_or_else(|| failure::undefined("no logits"))?;
+        let logits = logits[last..].to_vec();
+        let empty = || Tensor::scalar(0.0f32);
+        let tensors = self.continues.iter().map(|index| std::mem::replace(&mut outputs[*index], empty())).collect();
+        Ok((logits, Cache { tensors, length }))
+    }
+}
