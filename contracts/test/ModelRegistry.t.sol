@@ -137,7 +137,7 @@ contract ModelRegistryTest is Check {
         manifest = Manifests.regressor();
         manifest.profile = 0;
         _expectInvalid(manifest, "profile");
-        manifest.profile = 4;
+        manifest.profile = uint8(type(Profile).max) + 1;
         _expectInvalid(manifest, "profile");
 
         manifest = Manifests.regressor();

@@ -271,6 +271,41 @@ fn a_run_costs_more_after_busy_blocks() {
 }
 
 #[test]
+fn a_text_is_paid_for_in_advance_and_what_is_not_used_comes_back() {
+    let ints = |values: &[i64]| {
+        let words = values.iter().flat_map(|value| U256::from(*value).to_be_bytes::<32>());
+        vec![Tensor { dtype: DType::Int, shape: vec![values.len() as u32], data: words.collect::<Vec<u8>>().into() }]
+    };
+    let question: Bytes = ints(&[200, 0, 0, 0, 0, 0]).abi_encode().into();
+    let gas_for = |prompt_tokens: i64, answer_tokens: i64, limit: u64| {
+        let outcomes = MemoryOutcomes::default();
+        let facts = ints(&[0, 0, prompt_tokens, answer_tokens]).abi_encode();
+        outcomes.insert(Request::new(MODEL, question.clone()).id, Outcome::Output(facts.into()));
+        let mut db = db(CALL);
+        let slot = ModelSlot { gas_per_run: 2_500, profile: Profile::ExactText, ..SLOT };
+        db.insert_account_storage(MODEL_REGISTRY_ADDRESS, model_storage_key(MODEL).into(), slot.pack()).unwrap();
+        let mut evm = ForeblockEvmFactory::new(Arc::new(outcomes)).create_evm(db, env());
+        let asking = TxEnv { gas_limit: limit, ..tx(PRECOMPILE_ADDRESS, run(&question)) };
+        let result = evm.transact_raw(asking).unwrap().result;
+        assert!(!matches!(result, ExecutionResult::Revert { .. }), "{result:?}");
+        (result.tx_gas_used(), result.is_halt())
+    };
+    let (few, many) = (gas_for(40, 5, 1_000_000).0, gas_for(44, 65, 1_000_000).0);
+    assert_eq!(many - few, 61 * 2_500, "60 tokens of the answer, and four of the prompt for one");
+    assert!(gas_for(40, 5, few + 100_000).1, "the most it may cost must be there, whatever it costs in the end");
+}
+
+#[test]
+fn a_text_model_refuses_other_tensors_before_they_cost_anything() {
+    let mut db = db(CALL);
+    let slot = ModelSlot { profile: Profile::ExactText, ..SLOT };
+    db.insert_account_storage(MODEL_REGISTRY_ADDRESS, model_storage_key(MODEL).into(), slot.pack()).unwrap();
+    let result = answering().create_evm(db, env()).transact_raw(tx(PRECOMPILE_ADDRESS, run(&input(3)))).unwrap().result;
+    let error = IInference::MalformedInput::abi_decode(result.output().unwrap()).unwrap();
+    assert!(error.reason.contains("shape [6]"), "{}", error.reason);
+}
+
+#[test]
 fn the_system_call_keeps_the_excess_in_the_registry() {
     let mut db = db(CALL);
     let registry = accounts(PRECOMPILE_ADDRESS, [(MODEL, SLOT)], &[])[1].clone();
