@@ -1,5 +1,6 @@
 //! Each example on a node, with its real models: deployed by the script that its README names, and seen by its effect on chain.
 
+use alloy_primitives::hex;
 use foreblock_tests::{
     contract::{call, script, send},
     node::{ALICE, Node},
@@ -135,4 +136,24 @@ fn a_market_maker_gets_its_fees_from_two_models_in_a_chain() {
     assert_ne!(chained[1], chained[2], "an unbalanced pool asks more on one side");
     assert_eq!(call(&node, &fees, "buyFee()(int256)", &[]), chained[1].to_string());
     assert_eq!(call(&node, &fees, "sellFee()(int256)", &[]), chained[2].to_string());
+}
+
+#[test]
+fn a_language_model_files_a_letter_in_the_transaction_that_brings_it() {
+    let node = Node::start(&[]);
+    let returned = script(&node, "examples/ask-a-model", "script/Send.s.sol");
+    let inbox = address(&returned, "inbox");
+    let filed = &logs(&node, &inbox, "Filed(uint256,string,uint8)")[0];
+    let data = filed["data"].as_str().unwrap();
+    let folder = hex::decode(&data[2 + 3 * 64..2 + 4 * 64]).unwrap();
+    let folder = std::str::from_utf8(&folder).unwrap().trim_end_matches('\0');
+    assert!(["product", "film", "politics", "tweet"].contains(&folder), "one of the options: {folder:?}");
+    assert!((1..=5).contains(&word(filed, 1)), "within the range: {data}");
+    let stored = call(&node, &inbox, "letters(uint256)(address,uint8,uint8,string)", &["0"]);
+    assert_eq!(stored.to_lowercase(), ALICE.to_lowercase(), "the sender comes first");
+    let list = node.rpc("inference_getList", json!([filed["blockNumber"]]));
+    assert_eq!(list["entries"].as_array().unwrap().len(), 2, "two questions, one transaction: {list}");
+    let receipt = node.receipt(filed["transactionHash"].as_str().unwrap());
+    let sent = node.rpc("eth_getTransactionByHash", json!([filed["transactionHash"]]));
+    assert!(number(&receipt["gasUsed"]) < number(&sent["gas"]), "what the answers did not need came back");
 }

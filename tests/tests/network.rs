@@ -2,6 +2,7 @@
 
 use alloy_primitives::{B256, Bytes, I256, hex};
 use alloy_sol_types::{SolCall, SolValue};
+use foreblock_engine::text::TextRequest;
 use foreblock_precompile::abi::{DType, IInference, Tensor};
 use foreblock_tests::{
     network::Operator,
@@ -18,12 +19,24 @@ const OPERATOR_REGISTRY: &str = "0x0000000000000000000000000000000000001a2f";
 
 /// Asks for the volatility after returns that no other question has.
 fn ask(node: &Node, question: i64) -> String {
-    let model: B256 = node.model_id("volatility").parse().unwrap();
     let day = |day: i64| I256::try_from((day - 8) * 1_000_000_000_000_000 + question).unwrap().to_be_bytes::<32>();
     let data: Vec<u8> = (0..16).flat_map(day).collect();
     let input: Bytes = vec![Tensor { dtype: DType::Wad, shape: vec![1, 16], data: data.into() }].abi_encode().into();
+    send(node, "volatility", input, 10_000_000)
+}
+
+/// Asks a language model to judge a text.
+fn ask_in_words(node: &Node, text: &str) -> String {
+    let question = format!("Is this positive, negative or neutral?\n{text}");
+    let request = TextRequest { tokens_max: 6, ..TextRequest::new(vec![("user".into(), question)]) };
+    send(node, "tiny-chat", request.to_wire(), 20_000_000)
+}
+
+/// Sends a transaction that asks a model.
+fn send(node: &Node, model: &str, input: Bytes, gas: u64) -> String {
+    let model: B256 = node.model_id(model).parse().unwrap();
     let data = hex::encode_prefixed(IInference::runCall { modelId: model, input }.abi_encode());
-    let tx = json!({ "from": ALICE, "to": PRECOMPILE, "data": data, "gas": "0x989680" });
+    let tx = json!({ "from": ALICE, "to": PRECOMPILE, "data": data, "gas": format!("{gas:#x}") });
     node.rpc("eth_sendTransaction", json!([tx])).as_str().unwrap().to_owned()
 }
 
@@ -109,4 +122,45 @@ fn faults_of_a_devnets_operators_cost_latency_and_never_an_answer() {
     assert_eq!(node.receipt(&waiting)["status"], "0x1");
     let error = node.try_rpc("inference_setFault", json!([5, "lie"])).unwrap_err();
     assert!(error.message.contains("no operator 5"), "{error:?}");
+}
+
+/// The entry of a block's list that a transaction used alone.
+fn entry_of(node: &Node, hash: &str) -> Value {
+    let receipt = node.receipt(hash);
+    assert_eq!(receipt["status"], "0x1", "{}", node.log());
+    let list = node.rpc("inference_getList", json!([receipt["blockNumber"]]));
+    list["entries"].as_array().and_then(|entries| entries.first().cloned()).expect("the block used an outcome")
+}
+
+#[test]
+fn operators_with_other_threads_and_loads_certify_one_text() {
+    let operators: Vec<Operator> =
+        ["1", "2", "3", "1"].iter().map(|threads| Operator::start(&["--inference-threads", threads])).collect();
+    operators.iter().for_each(Operator::wait);
+    let urls: Vec<String> = operators.iter().map(Operator::url).collect();
+    let flags: Vec<&str> = urls.iter().flat_map(|url| ["--operator", url]).collect();
+    let producer = Node::start(&flags);
+
+    // Many questions at once: each operator batches them as they reach it.
+    producer.rpc("evm_setAutomine", json!([false]));
+    let texts = ["I love it.", "It broke on the first day.", "The film is two hours long.", "Never again!"];
+    let asked: Vec<String> = texts.iter().map(|text| ask_in_words(&producer, text)).collect();
+    producer.rpc("evm_setAutomine", json!([true]));
+    producer.rpc("evm_mine", json!([]));
+    let mut together = Vec::new();
+    for hash in &asked {
+        let receipt = producer.receipt(hash);
+        assert_eq!(receipt["status"], "0x1", "{}", producer.log());
+        let list = producer.rpc("inference_getList", json!([receipt["blockNumber"]]));
+        together.extend(list["entries"].as_array().unwrap().clone());
+    }
+    assert!(together.iter().all(|entry| entry["signatures"].as_array().unwrap().len() == 3), "{together:?}");
+    assert_eq!(producer.rpc("inference_evidence", json!([])), json!([]));
+
+    // Another operator alone, with one question at a time, says the same.
+    let alone = Node::start(&["--inference-threads", "2"]);
+    let entry = entry_of(&alone, &ask_in_words(&alone, texts[1]));
+    let same =
+        together.iter().find(|other| other["requestId"] == entry["requestId"]).expect("it is one request everywhere");
+    assert_eq!(same["output"], entry["output"]);
 }

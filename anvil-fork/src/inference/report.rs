@@ -76,13 +76,13 @@ impl Inference {
 
     /// Where the inferences of the first `limit` pending transactions stand, in the builder's order.
     pub fn pending(&self, limit: usize) -> Vec<Value> {
-        self.pre_executor.pending(limit).iter().map(transaction).collect()
+        self.pre_executor.pending(limit).iter().map(|status| self.transaction(status)).collect()
     }
 
     /// Where a transaction's inferences stand: pending, included, given up or replaced; null where nothing is known of it.
     pub fn transaction_status(&self, ledger: &Ledger, hash: B256) -> Value {
         if let Some(status) = self.pre_executor.status(hash) {
-            return transaction(&status);
+            return self.transaction(&status);
         }
         if let Some((block, _)) = ledger.transaction(&hash) {
             return included(hash, block);
@@ -122,42 +122,50 @@ pub fn event(event: &Event, only: Option<B256>) -> Option<Value> {
     wanted.then(|| json!({ "event": name, "transaction": transaction, "reason": reason }))
 }
 
-fn transaction(status: &TransactionStatus) -> Value {
-    let (phase, reason) = match &status.phase {
-        Phase::Scouting => ("scouting", None),
-        Phase::Waiting => ("waiting", None),
-        Phase::Ready => ("ready", None),
-        Phase::Deferred(why) => ("deferred", Some(why.to_string())),
-        Phase::Invalid(why) => ("invalid", Some(why.clone())),
-    };
-    json!({
-        "hash": status.transaction,
-        "sender": status.sender,
-        "phase": phase,
-        "reason": reason,
-        "calls": status.calls.iter().map(call).collect::<Vec<_>>(),
-        "predictedBlock": status.block.map(U64::from),
-        "volatile": status.volatile,
-        "simulations": status.simulations,
-        "misses": status.misses,
-        "ageMillis": status.age.as_millis() as u64,
-    })
-}
+impl Inference {
+    fn transaction(&self, status: &TransactionStatus) -> Value {
+        let (phase, reason) = match &status.phase {
+            Phase::Scouting => ("scouting", None),
+            Phase::Waiting => ("waiting", None),
+            Phase::Ready => ("ready", None),
+            Phase::Deferred(why) => ("deferred", Some(why.to_string())),
+            Phase::Invalid(why) => ("invalid", Some(why.clone())),
+        };
+        json!({
+            "hash": status.transaction,
+            "sender": status.sender,
+            "phase": phase,
+            "reason": reason,
+            "calls": status.calls.iter().map(|status| self.call(status)).collect::<Vec<_>>(),
+            "predictedBlock": status.block.map(U64::from),
+            "volatile": status.volatile,
+            "simulations": status.simulations,
+            "misses": status.misses,
+            "ageMillis": status.age.as_millis() as u64,
+        })
+    }
 
-fn call(status: &CallStatus) -> Value {
-    let (state, source, place) = match status.state {
-        CallState::Ready(Source::Disk) => ("ready", Some("disk"), None),
-        CallState::Ready(Source::Memory) => ("ready", Some("memory"), None),
-        CallState::Placed(place) if place.state == Work::Queued => ("queued", None, Some(place)),
-        CallState::Placed(place) => ("running", None, Some(place)),
-        CallState::Missing => ("missing", None, None),
-    };
-    json!({
-        "request": status.request,
-        "model": status.model,
-        "state": state,
-        "source": source,
-        "position": place.map(|place| place.position),
-        "predictedBlock": place.map(|place| U64::from(place.block)),
-    })
+    /// One request of a transaction; with tokens, while a language model answers it here.
+    fn call(&self, status: &CallStatus) -> Value {
+        let (state, source, place) = match status.state {
+            CallState::Ready(Source::Disk) => ("ready", Some("disk"), None),
+            CallState::Ready(Source::Memory) => ("ready", Some("memory"), None),
+            CallState::Placed(place) if place.state == Work::Queued => ("queued", None, Some(place)),
+            CallState::Placed(place) => ("running", None, Some(place)),
+            CallState::Missing => ("missing", None, None),
+        };
+        let engine = self.engine.as_ref().filter(|_| state == "running");
+        let progress = engine.and_then(|engine| engine.progress(status.model, status.request));
+        json!({
+            "request": status.request,
+            "model": status.model,
+            "state": state,
+            "source": source,
+            "position": place.map(|place| place.position),
+            "predictedBlock": place.map(|place| U64::from(place.block)),
+            "tokens": progress.map(|progress| json!({
+                "prompt": progress.prompt, "read": progress.read, "written": progress.written, "most": progress.most,
+            })),
+        })
+    }
 }

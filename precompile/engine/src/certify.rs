@@ -14,6 +14,7 @@ mod page;
 mod reference;
 mod report;
 mod shapes;
+mod text;
 
 use bytes::Bytes;
 
@@ -33,6 +34,7 @@ use crate::{
     publish::{self, GRAPH_FILE, PublishError, PublishOptions, Published},
     rewrite::{Rewritten, rewrite},
     screen,
+    text::GENERATION_FILE,
 };
 use foreblock_precompile::{abi::TensorSpec, gas};
 
@@ -55,7 +57,8 @@ pub enum Wanted {
 pub struct CertifyOptions {
     /// Name, limits and further files.
     pub publish: PublishOptions,
-    /// Inputs to try, as NumPy's `.npz`: an array for each input. Made up where there are none.
+    /// Inputs to try, as NumPy's `.npz`: an array for each input; for a language model, text with a prompt a line. Made up
+    /// where there are none.
     pub cases: Option<Bytes>,
     /// Which profile.
     pub profile: Wanted,
@@ -143,6 +146,9 @@ pub struct Case {
 
 /// Certifies a model. `say` hears what is being done.
 pub fn certify(graph: &Bytes, options: CertifyOptions, say: &mut dyn FnMut(&str)) -> Result<Certified, CertifyError> {
+    if options.publish.others.contains_key(GENERATION_FILE) {
+        return text::certify(graph, options, say);
+    }
     let weights = screen::check(graph, &options.publish.others).map_err(PublishError::from)?;
     let folder = options.publish.folder.clone().filter(|_| !weights.is_empty());
     let limits = Limits::default();

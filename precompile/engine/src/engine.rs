@@ -14,8 +14,8 @@ use std::{
     sync::Arc,
 };
 
-use alloy_primitives::Bytes;
-use foreblock_precompile::{ModelId, Outcome};
+use alloy_primitives::{Bytes, keccak256};
+use foreblock_precompile::{ModelId, Outcome, RequestId};
 
 pub(crate) use batch::{concat_rows, split_rows};
 pub use facts::{BatchFacts, BatchTiming, FACTS_FILE, Facts, State};
@@ -24,6 +24,7 @@ use crate::{
     Catalog, Limits, Pool,
     cuda::{self, Accelerator, DeviceError},
     ort::{Device, OrtConfig},
+    text,
 };
 use cache::Cache;
 use model::Model;
@@ -152,6 +153,12 @@ impl Engine {
         let engine = loaded.as_ref().map_or_else(|| self.engine_name(), |model| model.engine_name());
         let run_time = loaded.and_then(|model| model.run_time());
         Ok(Facts { manifest: entry.manifest, batch, state, engine, run_time })
+    }
+
+    /// How far a request to a language model is, while this engine answers it.
+    pub fn progress(&self, id: ModelId, request: RequestId) -> Option<text::Progress> {
+        let all = self.0.cache.peek(id).1?.progress();
+        all.into_iter().find(|one| keccak256([id, one.input].concat()) == request)
     }
 
     /// What answers: `exact (avx2)`, `exact (NVIDIA H200)` or `onnxruntime`.

@@ -11,6 +11,7 @@ pub mod engine;
 pub mod exact;
 pub mod failure;
 pub mod fetch;
+pub mod gguf;
 pub mod golden;
 pub mod graph;
 pub mod input;

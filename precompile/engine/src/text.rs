@@ -23,8 +23,11 @@ mod schema;
 mod template;
 mod vocabulary;
 
+pub use generation::Progress;
 pub use model::{TextModel, Transcript};
-pub use request::{Answer, Finish, INPUT_BYTES_MAX, OUTPUT_BYTES_MAX, TextRequest, input_specs, output_specs};
+pub use request::{
+    Answer, Finish, INPUT_BYTES_MAX, OUTPUT_BYTES_MAX, TextRequest, input_specs, output_specs, sample_request,
+};
 
 /// Name of the tokenizer's file.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";

@@ -2,7 +2,7 @@
 
 use crate::{schedule::Prior, store::Certified};
 use alloy_primitives::Bytes;
-use foreblock_engine::{Engine, engine::State};
+use foreblock_engine::{Engine, Facts, engine::State};
 use foreblock_precompile::{ModelId, Outcome, Profile, RequestId, gas};
 
 /// There is no outcome now; there may be one later, or on another worker. Unlike a failure this is no answer.
@@ -31,6 +31,11 @@ pub trait Compute: Send + Sync + 'static {
     }
 }
 
+/// Tokens that a language model writes and reads for one request, as a guess where none was measured.
+const TOKENS_TYPICAL: u64 = 32;
+/// Requests to a language model that one worker takes together: they share its passes, whatever their lengths.
+const TEXTS_TOGETHER: usize = 8;
+
 impl Compute for Engine {
     fn run(&self, model: ModelId, inputs: &[Bytes]) -> Vec<Result<Outcome, Unavailable>> {
         let outcomes = Engine::run(self, model, inputs);
@@ -43,16 +48,24 @@ impl Compute for Engine {
         self.preload(model);
         let measured = facts.run_time.map(|time| time.as_micros() as u64);
         let single = facts.batch.timings.iter().find(|timing| timing.rows == 1).map(|timing| timing.micros as u64);
-        let single_us = measured.or(single).unwrap_or_else(|| from_gas(facts.manifest.gas_per_run()));
-        Some(Prior { single_us: single_us.max(1), rows_max: facts.batch.rows_worth_merging() })
+        let (tokens, together) = if is_text(&facts) { (TOKENS_TYPICAL, TEXTS_TOGETHER) } else { (1, 1) };
+        let single_us = measured.or(single).unwrap_or_else(|| from_gas(facts.manifest.gas_per_run()) * tokens);
+        Some(Prior { single_us: single_us.max(1), rows_max: facts.batch.rows_worth_merging().max(together) })
     }
 
     fn at_once(&self, model: ModelId) -> bool {
-        let exact = |facts: &foreblock_engine::engine::Facts| {
-            facts.manifest.slot().profile != Profile::Tolerance && matches!(facts.state, State::Ready)
+        // A text takes as long as it has tokens, which nobody knows before.
+        let exact = |facts: &Facts| {
+            facts.manifest.slot().profile != Profile::Tolerance
+                && !is_text(facts)
+                && matches!(facts.state, State::Ready)
         };
         self.facts(model).is_ok_and(|facts| exact(&facts))
     }
+}
+
+fn is_text(facts: &Facts) -> bool {
+    facts.manifest.slot().profile == Profile::ExactText
 }
 
 /// A guess where nothing was measured: a core does about 4 billion multiply-adds a second.

@@ -1,11 +1,14 @@
 //! What certification found, as data and as text.
 
-use std::fmt::{self, Write};
+use std::{
+    collections::BTreeSet,
+    fmt::{self, Write},
+};
 
 use foreblock_precompile::ModelId;
 use serde::Serialize;
 
-use super::{CertifyError, Comparison, Matrix, difference};
+use super::{Cell, CertifyError, Comparison, Matrix, difference};
 use crate::{ElementType, commands::thousands, engine::BatchFacts};
 
 /// Elements of an integer or text output that may differ from ONNX Runtime's: a near tie may fall the other way.
@@ -112,7 +115,12 @@ impl Report {
         writeln!(f, "\nthe exact engine over its settings: {equal} of {} equal, byte for byte", matrix.cells.len())?;
         let mut sets: Vec<&str> = matrix.cells.iter().map(|cell| cell.instruction_set.as_str()).collect();
         sets.dedup();
-        writeln!(f, "  instruction sets {}; threads 1, 2, 16; batches 1, 2, 7, 32", sets.join(", "))?;
+        let sizes = |size: fn(&Cell) -> usize| {
+            let sizes: BTreeSet<usize> = matrix.cells.iter().map(size).collect();
+            sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+        };
+        let (threads, batches) = (sizes(|cell| cell.threads), sizes(|cell| cell.batch));
+        writeln!(f, "  instruction sets {}; threads {threads}; batches {batches}", sets.join(", "))?;
         if matrix.skipped > 0 {
             writeln!(f, "  {} settings were left out: one run would have taken too long", matrix.skipped)?;
         }

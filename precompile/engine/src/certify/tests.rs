@@ -220,3 +220,30 @@ fn cases_that_do_not_fit_are_explained() {
 fn onnx_of(file: &Bytes) -> ModelProto {
     crate::onnx::decode(file.clone(), &Limits::default()).unwrap()
 }
+
+#[test]
+fn a_language_model_is_equal_token_by_token() {
+    let bundled = crate::catalog::bundled().iter().find(|model| model.manifest.name() == "tiny-chat").unwrap();
+    let others = bundled.files.iter().filter(|(name, _)| ![GRAPH_FILE, GOLDEN_FILE].contains(&name.as_str()));
+    let publish = PublishOptions {
+        others: others.map(|(name, content)| (name.clone(), content.clone())).collect(),
+        ..PublishOptions::new("tiny")
+    };
+    let with = |cases: &'static [u8]| CertifyOptions {
+        publish: publish.clone(),
+        cases: Some(Bytes::from_static(cases)),
+        profile: Wanted::Best,
+        ort: nowhere(),
+    };
+    let graph = &bundled.files[GRAPH_FILE];
+    let certified = run(graph, with("The film\n\nIs this größer?\n".as_bytes())).unwrap();
+    let report = &certified.report;
+    let matrix = report.matrix.as_ref().unwrap();
+    assert_eq!((report.profile.as_str(), report.cases, report.golden_vectors), ("exact-text/v1", 2, 2));
+    assert!(matrix.cells.len() >= 12 && matrix.cells.iter().all(|cell| cell.equal));
+    assert!(report.notes[0].contains("logits before each"), "{:?}", report.notes);
+    assert!(report.to_string().contains("batches 1, 2, 5, 8"), "{report}");
+    assert_eq!(certified.published.manifest.fields().cost, bundled.manifest.fields().cost);
+    assert!(matches!(run(graph, with(b"\xff")), Err(CertifyError::Input(_))));
+    assert!(matches!(run(graph, with(b"\n")), Err(CertifyError::NoCase { .. })));
+}

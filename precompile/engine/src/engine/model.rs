@@ -101,6 +101,11 @@ impl Model {
         Some(answers.into_iter().map(|answer| answer.map_err(Unavailable::Broke)).collect())
     }
 
+    /// How far the texts are that the model writes.
+    pub(super) fn progress(&self) -> Vec<text::Progress> {
+        if let Runner::Text(model) = &self.runner { model.progress() } else { Vec::new() }
+    }
+
     /// What a run's outputs mean.
     pub(super) fn conclude(&self, outputs: Result<Vec<Tensor>, Stop>) -> Result<Outcome, Unavailable> {
         match outputs {

@@ -236,8 +236,13 @@ impl Compiler {
         let node = Node { proto, opset, constants, absorbed: Default::default(), compiler: (&mut *self).into() };
         let kernel = (operator.build)(&node)?;
         let offloaded = if node.offloads() { ops::cuda::build(operator, &node) } else { None };
+        let rows_alone = match operator.name {
+            "MatMul" => true,
+            "Gemm" => proto.input.len() == 2 && !node.flag("transA", false)?,
+            _ => false,
+        };
         let absorbed = node.absorbed.into_inner();
-        let by_rows = operator.name == "MatMul" && absorbed.contains(&1);
+        let by_rows = rows_alone && absorbed.contains(&1);
         let device = offloaded.and_then(|kernel| self.on_device(kernel, &inputs));
         for index in absorbed {
             inputs[index] = Source::Absent;
@@ -247,7 +252,18 @@ impl Compiler {
         let nested = nests(proto);
         let elementwise =
             if operator.domain.is_empty() { Elementwise::of(operator.name, opset, &inputs) } else { None };
-        let step = Step { label, kernel, inputs, captured, outputs: Vec::new(), nested, elementwise, group: 1, device, by_rows };
+        let step = Step {
+            label,
+            kernel,
+            inputs,
+            captured,
+            outputs: Vec::new(),
+            nested,
+            elementwise,
+            group: 1,
+            device,
+            by_rows,
+        };
         self.finish(proto, step)
     }
 

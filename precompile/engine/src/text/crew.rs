@@ -13,7 +13,7 @@ use foreblock_precompile::Failure;
 
 use super::{
     decoder::{Decoder, Passed},
-    generation::{Finished, Generation},
+    generation::{Finished, Generation, Progress},
 };
 use crate::Pool;
 
@@ -38,6 +38,8 @@ struct State {
     waiting: std::collections::VecDeque<(u64, Generation)>,
     working: Vec<(u64, Generation)>,
     ended: HashMap<u64, Ended>,
+    /// How far those were that worked in the last pass.
+    progress: Vec<Progress>,
     led: bool,
 }
 
@@ -59,9 +61,11 @@ impl Crew {
             }
             state.led = true;
             let mut working = state.fill();
+            state.progress = working.iter().map(|(_, generation)| generation.progress()).collect();
             drop(state);
             let ended = pass(&mut working, decoder, pool);
             state = self.lock();
+            state.progress = working.iter().map(|(_, generation)| generation.progress()).collect();
             state.working = working;
             state.ended.extend(ended);
             state.led = false;
@@ -70,10 +74,11 @@ impl Crew {
         }
     }
 
-    /// Answers in the making, and those that wait for a place.
-    pub(super) fn load(&self) -> (usize, usize) {
+    /// Answers in the making, as of the last pass, and those that wait for a place.
+    pub(super) fn progress(&self) -> Vec<Progress> {
         let state = self.lock();
-        (state.working.len(), state.waiting.len())
+        let waiting = state.waiting.iter().map(|(_, generation)| generation.progress());
+        state.progress.iter().copied().chain(waiting).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -20,6 +20,8 @@ const PASS_TOKENS: usize = 64;
 /// An answer in the making.
 pub(super) struct Generation {
     request: TextRequest,
+    /// keccak256 of what the contract sent.
+    input: B256,
     vocabulary: Arc<Vocabulary>,
     sampler: Sampler,
     guide: Option<(Constraint, Place)>,
@@ -32,6 +34,21 @@ pub(super) struct Generation {
     text: Vec<u8>,
     /// For certification: the hash of the logits before each token.
     logits: Option<Vec<B256>>,
+}
+
+/// How far an answer is, in tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// keccak256 of the request's input.
+    pub input: B256,
+    /// Tokens of the prompt that were read.
+    pub read: u32,
+    /// Tokens of the prompt.
+    pub prompt: u32,
+    /// Tokens of the answer so far.
+    pub written: u32,
+    /// Most tokens of the answer.
+    pub most: u32,
 }
 
 /// A finished answer, with the hashes of its logits where they were wanted.
@@ -62,13 +79,19 @@ impl Generation {
             Ok((constraint, place))
         });
         let (guide, sampler) = (guide.transpose()?, Sampler::new(&request, input));
-        let (tokens, text) = (Vec::new(), Vec::new());
-        Ok(Self { request, vocabulary, sampler, guide, ends, prompt, passed: 0, cache, tokens, text, logits: None })
+        let (tokens, text, passed, logits, input) = (Vec::new(), Vec::new(), 0, None, keccak256(input));
+        Ok(Self { request, input, vocabulary, sampler, guide, ends, prompt, passed, cache, tokens, text, logits })
     }
 
     /// Notes the hash of the logits before each token.
     pub(super) fn noting_logits(self) -> Self {
         Self { logits: Some(Vec::new()), ..self }
+    }
+
+    /// How far it is.
+    pub(super) fn progress(&self) -> Progress {
+        let (written, most) = (self.tokens.len() as u32, self.request.tokens_max);
+        Progress { input: self.input, read: self.passed as u32, prompt: self.prompt.len() as u32, written, most }
     }
 
     /// What the model is given next.
@@ -171,13 +194,16 @@ impl Generation {
 /// The bytes as text of at most `bytes_max` bytes: without a character that was cut at the end, and with U+FFFD for bytes
 /// that are no text.
 fn readable(bytes: &[u8], bytes_max: usize) -> String {
-    let mut bytes = &bytes[..bytes.len().min(bytes_max)];
-    if let Err(error) = std::str::from_utf8(bytes)
-        && error.error_len().is_none()
-    {
-        bytes = &bytes[..error.valid_up_to()];
+    let mut text = String::new();
+    let mut rest = bytes[..bytes.len().min(bytes_max)].utf8_chunks().peekable();
+    while let Some(chunk) = rest.next() {
+        text.push_str(chunk.valid());
+        let cut = rest.peek().is_none()
+            && std::str::from_utf8(chunk.invalid()).is_err_and(|error| error.error_len().is_none());
+        if !chunk.invalid().is_empty() && !cut {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
     }
-    let mut text = String::from_utf8_lossy(bytes).into_owned();
     let mut end = text.len().min(bytes_max);
     while !text.is_char_boundary(end) {
         end -= 1;

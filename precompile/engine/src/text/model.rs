@@ -10,7 +10,7 @@ use super::{
     GENERATION_FILE, OUTPUT_BYTES_MAX, TEMPLATE_FILE, TOKENIZER_FILE,
     crew::{Crew, Ended},
     decoder::Decoder,
-    generation::{Finished, Generation},
+    generation::{Finished, Generation, Progress},
     prompt,
     request::{Answer, TextRequest, input_specs, output_specs},
     template::Template,
@@ -81,6 +81,11 @@ impl TextModel {
         Ok(Self { decoder, vocabulary, template, ends, room, crew: Crew::default(), pool })
     }
 
+    /// The same model on other threads.
+    pub fn with_pool(self, pool: Arc<Pool>) -> Self {
+        Self { pool, ..self }
+    }
+
     /// The outcomes for many inputs, in their order; they share passes with each other and with those of other callers.
     /// `Err` says that the computation broke here and now.
     pub fn outcomes<I: AsRef<[u8]>>(&self, inputs: &[I]) -> Vec<Result<Outcome, String>> {
@@ -104,9 +109,9 @@ impl TextModel {
         ended.into_iter().map(|ended| Ok(ended?.map(transcript))).collect()
     }
 
-    /// Answers in the making on this node, and those that wait for a place beside them.
-    pub fn load(&self) -> (usize, usize) {
-        self.crew.load()
+    /// How far the answers are that this node is making.
+    pub fn progress(&self) -> Vec<Progress> {
+        self.crew.progress()
     }
 
     /// Most tokens of a conversation, the answer included.

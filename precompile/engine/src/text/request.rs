@@ -91,6 +91,11 @@ fn spec(name: &str, kind: ElementType, shape: &[i64]) -> TensorSpec {
     TensorSpec { name: name.into(), elementType: kind as u8, shape: shape.to_vec() }
 }
 
+/// A request that any text model has an answer to.
+pub fn sample_request() -> TextRequest {
+    TextRequest { tokens_max: 8, ..TextRequest::new(vec![("prompt".into(), "The capital of France is".into())]) }
+}
+
 impl TextRequest {
     /// Answers greedily, with up to 64 tokens.
     pub fn new(messages: Vec<(String, String)>) -> Self {

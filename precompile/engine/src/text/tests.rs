@@ -110,7 +110,7 @@ fn callers_that_come_and_go_change_no_token() {
         let callers: Vec<_> = (0..4).map(ask).collect();
         callers.into_iter().for_each(|caller| caller.join().unwrap());
     });
-    assert_eq!(shared.load(), (0, 0), "nothing is left behind");
+    assert_eq!(shared.progress(), [], "nothing is left behind");
 }
 
 #[test]
