@@ -159,7 +159,7 @@ impl Operators {
 fn rule(catalog: &Catalog, model: ModelId) -> Option<Rule> {
     let manifest = catalog.get(model).ok()?.manifest;
     Some(match manifest.profile() {
-        Profile::ExactF32 | Profile::ExactI8 => Rule::Exact,
+        Profile::ExactF32 | Profile::ExactI8 | Profile::ExactText => Rule::Exact,
         Profile::Tolerance => Rule::Tolerance(manifest.fields().tolerances.iter().map(|eps| f64::from(*eps)).collect()),
     })
 }
