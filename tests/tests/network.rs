@@ -22,21 +22,22 @@ fn ask(node: &Node, question: i64) -> String {
     let day = |day: i64| I256::try_from((day - 8) * 1_000_000_000_000_000 + question).unwrap().to_be_bytes::<32>();
     let data: Vec<u8> = (0..16).flat_map(day).collect();
     let input: Bytes = vec![Tensor { dtype: DType::Wad, shape: vec![1, 16], data: data.into() }].abi_encode().into();
-    send(node, "volatility", input, 10_000_000)
+    send(node, ALICE, "volatility", input, 10_000_000)
 }
 
-/// Asks a language model to judge a text.
-fn ask_in_words(node: &Node, text: &str) -> String {
+/// Asks a language model to judge a text, from one of the funded accounts.
+fn ask_in_words(node: &Node, account: usize, text: &str) -> String {
     let question = format!("Is this positive, negative or neutral?\n{text}");
     let request = TextRequest { tokens_max: 6, ..TextRequest::new(vec![("user".into(), question)]) };
-    send(node, "tiny-chat", request.to_wire(), 20_000_000)
+    let accounts = node.rpc("eth_accounts", json!([]));
+    send(node, accounts[account].as_str().unwrap(), "tiny-chat", request.to_wire(), 20_000_000)
 }
 
 /// Sends a transaction that asks a model.
-fn send(node: &Node, model: &str, input: Bytes, gas: u64) -> String {
+fn send(node: &Node, from: &str, model: &str, input: Bytes, gas: u64) -> String {
     let model: B256 = node.model_id(model).parse().unwrap();
     let data = hex::encode_prefixed(IInference::runCall { modelId: model, input }.abi_encode());
-    let tx = json!({ "from": ALICE, "to": PRECOMPILE, "data": data, "gas": format!("{gas:#x}") });
+    let tx = json!({ "from": from, "to": PRECOMPILE, "data": data, "gas": format!("{gas:#x}") });
     node.rpc("eth_sendTransaction", json!([tx])).as_str().unwrap().to_owned()
 }
 
@@ -141,12 +142,9 @@ fn operators_with_other_threads_and_loads_certify_one_text() {
     let flags: Vec<&str> = urls.iter().flat_map(|url| ["--operator", url]).collect();
     let producer = Node::start(&flags);
 
-    // Many questions at once: each operator batches them as they reach it.
-    producer.rpc("evm_setAutomine", json!([false]));
-    let texts = ["I love it.", "It broke on the first day.", "The film is two hours long.", "Never again!"];
-    let asked: Vec<String> = texts.iter().map(|text| ask_in_words(&producer, text)).collect();
-    producer.rpc("evm_setAutomine", json!([true]));
-    producer.rpc("evm_mine", json!([]));
+    // Two questions at once, of two senders: each operator takes them together or apart, as they reach it.
+    let texts = ["I love it.", "It broke on the first day."];
+    let asked: Vec<String> = texts.iter().zip(0..).map(|(text, from)| ask_in_words(&producer, from, text)).collect();
     let mut together = Vec::new();
     for hash in &asked {
         let receipt = producer.receipt(hash);
@@ -159,7 +157,7 @@ fn operators_with_other_threads_and_loads_certify_one_text() {
 
     // Another operator alone, with one question at a time, says the same.
     let alone = Node::start(&["--inference-threads", "2"]);
-    let entry = entry_of(&alone, &ask_in_words(&alone, texts[1]));
+    let entry = entry_of(&alone, &ask_in_words(&alone, 0, texts[1]));
     let same =
         together.iter().find(|other| other["requestId"] == entry["requestId"]).expect("it is one request everywhere");
     assert_eq!(same["output"], entry["output"]);
