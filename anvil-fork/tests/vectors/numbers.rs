@@ -36,7 +36,7 @@ pub(super) fn registry() -> Vec<Asked> {
         ("tolerance", slot(Profile::Tolerance).pack()),
         ("all fields full", full.pack()),
         ("no profile", U256::from(2_028)),
-        ("a profile of a later release", U256::from(4) << 128 | U256::from(2_028)),
+        ("a profile of a later release", U256::from(5) << 128 | U256::from(2_028)),
         ("bits above the profile", U256::from(1) << 255 | slot(Profile::ExactF32).pack()),
     ]
     .map(|(name, packed)| (name.to_owned(), Question::Slot { model_id, packed }))
