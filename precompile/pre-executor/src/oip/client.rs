@@ -1,18 +1,21 @@
 //! A connection to a server of the protocol: made once, used by all, made again when it breaks.
 
-use super::messages::{InferRequest, InferResponse, Nothing, SERVICE, ServerMetadata};
+use super::{
+    messages::{InferRequest, InferResponse, Nothing, SERVICE, ServerMetadata},
+    tls::{Tls, TlsError},
+};
 use http::uri::PathAndQuery;
 use prost::Message;
 use std::{
+    error::Error,
     future::Future,
-    path::PathBuf,
     sync::OnceLock,
     time::{Duration, Instant},
 };
 use tokio::runtime::Runtime;
 use tonic::{
     Code, Request, Status,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+    transport::{Channel, Endpoint},
 };
 use tonic_prost::ProstCodec;
 
@@ -22,15 +25,6 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 64 << 20;
 const CONNECT: Duration = Duration::from_secs(5);
 /// Pause before the one retry of what a broken connection lost.
 const RETRY: Duration = Duration::from_millis(50);
-
-/// Files of TLS, PEM; with a certificate of its own, a client or server proves who it is.
-#[derive(Clone, Debug, Default)]
-pub struct Tls {
-    /// Whom to trust.
-    pub authority: Option<PathBuf>,
-    /// Own certificate, and its key.
-    pub identity: Option<(PathBuf, PathBuf)>,
-}
 
 /// A server that cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -45,13 +39,18 @@ pub enum ConnectError {
         /// What is wrong.
         reason: String,
     },
-    /// A file of TLS.
-    #[error("cannot read {}: {reason}", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// What the system said.
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// One of the two does not accept who the other is.
+    #[error("no trusted connection to {url}: {reason}; {advice}")]
+    Refused {
+        /// Where.
+        url: String,
+        /// What was said.
         reason: String,
+        /// What may help.
+        advice: &'static str,
     },
     /// No answer that makes sense.
     #[error("{url} does not answer as an operator does: {reason}; is `foreblock operator` running there?")]
@@ -61,23 +60,6 @@ pub enum ConnectError {
         /// What came.
         reason: String,
     },
-}
-
-impl Tls {
-    pub(super) fn read(path: &PathBuf) -> Result<Vec<u8>, ConnectError> {
-        std::fs::read(path).map_err(|error| ConnectError::File { path: path.clone(), reason: error.to_string() })
-    }
-
-    pub(super) fn identity(&self) -> Result<Option<Identity>, ConnectError> {
-        let pem = |(certificate, key): &(PathBuf, PathBuf)| {
-            Ok(Identity::from_pem(Self::read(certificate)?, Self::read(key)?))
-        };
-        self.identity.as_ref().map(pem).transpose()
-    }
-
-    pub(super) fn authority(&self) -> Result<Option<Certificate>, ConnectError> {
-        self.authority.as_ref().map(|path| Ok(Certificate::from_pem(Self::read(path)?))).transpose()
-    }
 }
 
 /// One server.
@@ -105,14 +87,7 @@ impl Client {
         let mut endpoint = Endpoint::from_shared(address.clone()).map_err(|error| bad(error.to_string()))?;
         endpoint = endpoint.connect_timeout(CONNECT).tcp_nodelay(true);
         if address.starts_with("https://") {
-            let mut config = ClientTlsConfig::new();
-            if let Some(authority) = tls.authority()? {
-                config = config.ca_certificate(authority);
-            }
-            if let Some(identity) = tls.identity()? {
-                config = config.identity(identity);
-            }
-            endpoint = endpoint.tls_config(config).map_err(|error| bad(error.to_string()))?;
+            endpoint = endpoint.tls_config(tls.of_client()?).map_err(|error| bad(chain(&error)))?;
         }
         let _inside = runtime().enter();
         Ok(Self { url: url.to_owned(), channel: endpoint.connect_lazy() })
@@ -151,8 +126,9 @@ impl Client {
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let call = async {
-            grpc.ready().await.map_err(|error| Status::unavailable(format!("{error}: {}", cause(&error))))?;
-            Ok(grpc.unary(request, path, ProstCodec::<M, R>::default()).await?.into_inner())
+            grpc.ready().await.map_err(|error| Status::unavailable(chain(&error)))?;
+            let answered = grpc.unary(request, path, ProstCodec::<M, R>::default()).await;
+            Ok(answered.map_err(with_causes)?.into_inner())
         };
         tokio::time::timeout(left, call).await.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))
     }
@@ -163,6 +139,13 @@ impl Client {
     }
 }
 
-fn cause(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |error| error.source()).last().map_or_else(String::new, ToString::to_string)
+/// What the connection said goes into the status' words: by itself it says "transport error".
+fn with_causes(status: Status) -> Status {
+    let Some(cause) = status.source() else { return status };
+    Status::new(status.code(), format!("{}: {}", status.message(), chain(cause)))
+}
+
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let all = std::iter::successors(Some(error), |error| (*error).source());
+    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

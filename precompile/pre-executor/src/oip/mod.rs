@@ -17,11 +17,13 @@ mod service;
 mod tensors;
 #[cfg(test)]
 mod tests;
+mod tls;
 
-pub use client::{Client, ConnectError, Tls};
+pub use client::{Client, ConnectError};
 pub use engine::OipEngine;
 pub use remote::RemoteOperator;
 pub use service::{OipService, serve};
+pub use tls::{Tls, TlsError};
 
 /// Name of the tensor that holds whole inputs.
 pub const INPUT: &str = "foreblock_input";

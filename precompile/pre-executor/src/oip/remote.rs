@@ -3,6 +3,7 @@
 use super::{
     CHAIN_ID, COMMITMENTS, Client, ConnectError, INPUT, OPERATOR, OUTCOME, PHASE, REASONS, SIGNATURES, TOLERANCES,
     messages::{Contents, InferRequest, InferResponse, InferTensor, read_text, text},
+    tls::advice,
 };
 use crate::{
     Unavailable,
@@ -38,6 +39,10 @@ impl RemoteOperator {
             });
             match (address, said) {
                 (Some(address), _) => break address,
+                (None, Err(status)) if let Some(advice) = advice(status.message()) => {
+                    let (url, reason) = (client.url().to_owned(), status.message().to_owned());
+                    return Err(ConnectError::Refused { url, reason, advice });
+                }
                 (None, Err(status)) if Instant::now() >= end => {
                     return Err(ConnectError::NoOperator { url: client.url().to_owned(), reason: status.to_string() });
                 }

@@ -28,11 +28,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tonic::{
-    Request, Response, Status,
-    body::Body,
-    transport::{Server, ServerTlsConfig},
-};
+use tonic::{Request, Response, Status, body::Body, transport::Server};
 use tonic_prost::ProstCodec;
 
 /// Longest that one question may take, and most inputs in one.
@@ -324,11 +320,7 @@ pub async fn serve(
     until: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut server = Server::builder().tcp_nodelay(true);
-    if let Some(identity) = tls.identity()? {
-        let mut config = ServerTlsConfig::new().identity(identity);
-        if let Some(authority) = tls.authority()? {
-            config = config.client_ca_root(authority);
-        }
+    if let Some(config) = tls.of_server()? {
         server = server.tls_config(config)?;
     }
     Ok(server.serve_with_shutdown(address, service, until).await?)
