@@ -26,7 +26,7 @@ pub struct AuditFlags {
     /// Where models are kept
     #[arg(long, env = "FOREBLOCK_DATA_DIR", value_name = "PATH")]
     pub data_dir: Option<PathBuf>,
-    /// What computes: exact (built in), ort (ONNX Runtime), or oip://HOST:PORT
+    /// What computes: exact (built in), ort (ONNX Runtime), or oip://HOST:PORT (https:// with TLS)
     #[arg(long, default_value = "exact", value_parser = engine_name)]
     pub engine: String,
     /// TLS towards an engine elsewhere
@@ -46,7 +46,7 @@ pub fn run(flags: &AuditFlags) -> anyhow::Result<()> {
     let mut config = EngineConfig::named(&flags.engine)?;
     config.ort.data_dir = Some(data);
     let engine = compute(&flags.engine, &Engine::new(catalog, config), &flags.tls.tls())?;
-    let producer = Producer::new(&flags.url);
+    let producer = Producer::new(&flags.url, flags.tls.tls_ca.as_deref())?;
     let precompile = audit::precompile_of(&producer)?;
     let to = flags.to.map_or_else(|| producer.latest(), Ok)?;
     let sample = Sample { from: flags.from, to, share: flags.share };

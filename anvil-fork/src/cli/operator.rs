@@ -5,7 +5,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use foreblock_engine::{Catalog, Engine, ModelDir, engine::Config as EngineConfig, model_dir::data_dir};
 use foreblock_pre_executor::{
-    Compute,
+    Compute, Store, StoreLimits,
     oip::{Client, ConnectError, OipEngine, OipService, Tls, serve},
     operators::{Fault, LocalOperator, Operator as _},
 };
@@ -37,7 +37,8 @@ pub struct OperatorFlags {
     /// Where models are kept
     #[arg(long, env = "FOREBLOCK_DATA_DIR", value_name = "PATH")]
     pub data_dir: Option<PathBuf>,
-    /// What computes: exact (built in), ort (ONNX Runtime), or oip://HOST:PORT, a server of the Open Inference Protocol
+    /// What computes: exact (built in), ort (ONNX Runtime), or a server of the Open Inference Protocol, oip://HOST:PORT, or
+    /// https://HOST:PORT with TLS
     #[arg(long, default_value = "exact", value_parser = engine_name)]
     pub engine: String,
     /// ONNX Runtime's library, or the folder that it is in
@@ -77,15 +78,20 @@ impl TlsFlags {
 
 /// Whether a name is an engine's.
 pub(super) fn engine_name(text: &str) -> Result<String, String> {
-    if EngineConfig::NAMES.contains(&text) || text.starts_with("oip://") {
+    if EngineConfig::NAMES.contains(&text) || is_elsewhere(text) {
         return Ok(text.to_owned());
     }
-    Err(format!("expected {} or oip://HOST:PORT", EngineConfig::NAMES.join(", ")))
+    Err(format!("expected {}, oip://HOST:PORT or https://HOST:PORT", EngineConfig::NAMES.join(", ")))
+}
+
+/// Whether an engine is a server of the protocol, without TLS or with it.
+fn is_elsewhere(engine: &str) -> bool {
+    engine.starts_with("oip://") || engine.starts_with("https://")
 }
 
 /// What computes: this process's engine, or a server elsewhere.
 pub(super) fn compute(name: &str, engine: &Engine, tls: &Tls) -> Result<Arc<dyn Compute>, ConnectError> {
-    if !name.starts_with("oip://") {
+    if !is_elsewhere(name) {
         return Ok(Arc::new(engine.clone()));
     }
     Ok(Arc::new(OipEngine::new(Client::new(name, tls)?, engine.catalog().clone())))
@@ -99,10 +105,13 @@ pub fn run(flags: &OperatorFlags) -> anyhow::Result<()> {
     let mut config = EngineConfig::named(&flags.engine)?;
     config.threads = flags.inference_threads.unwrap_or(config.threads).max(1);
     config.ort.library = flags.onnxruntime.clone();
-    config.ort.data_dir = Some(data);
+    config.ort.data_dir = Some(data.clone());
     let tls = flags.tls.tls();
     let engine = compute(&flags.engine, &Engine::new(catalog.clone(), config), &tls)?;
-    let operator = LocalOperator::new(key, StatementDomain::new(flags.chain_id), engine);
+    // One folder a key and chain: the same key signing in two processes would contradict itself.
+    let kept = data.join("endorsed").join(format!("{}-{}", key.address(), flags.chain_id));
+    let operator = LocalOperator::new(key, StatementDomain::new(flags.chain_id), engine)
+        .remembering(Store::open(&kept, StoreLimits::default())?);
     let fault = |text: &String| text.parse::<Fault>().map_err(|reason| anyhow::anyhow!("--fault {text}: {reason}"));
     operator.set_faults(flags.fault.iter().map(fault).collect::<anyhow::Result<_>>()?);
     println!("Operator {} signs for chain {}", operator.address(), flags.chain_id);
@@ -199,7 +208,7 @@ mod tests {
 
     #[test]
     fn engines_have_names() {
-        for good in ["exact", "ort", "oip://127.0.0.1:8081"] {
+        for good in ["exact", "ort", "oip://127.0.0.1:8081", "https://127.0.0.1:8081"] {
             assert_eq!(engine_name(good), Ok(good.to_owned()));
         }
         assert!(engine_name("http://127.0.0.1").is_err());

@@ -5,9 +5,9 @@ use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::SolValue;
 use foreblock_engine::{Catalog, Engine, engine::Config};
 use foreblock_pre_executor::{
-    Certified, Compute, Unavailable,
+    Certified, Compute, Store, StoreLimits, Unavailable,
     agreement::Evidence,
-    operators::{Fault, LocalOperator, Operator, Panel, PanelConfig, Rule, parse_faults},
+    operators::{Fault, LocalOperator, Operator, Panel, PanelConfig, Question, Rule, parse_faults},
     schedule::Prior,
 };
 use foreblock_precompile::{
@@ -197,4 +197,27 @@ fn four_real_engines_agree_on_a_real_model() {
     let agreed = setting.panel.run(model, std::slice::from_ref(&input)).remove(0).unwrap();
     assert_eq!(agreed, alone);
     assert!(matches!(agreed, Outcome::Output(_)));
+}
+
+#[test]
+fn what_an_operator_endorsed_it_stands_by_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("endorsed");
+    let start = |value: i64| {
+        let engine = Arc::new(Scripted(Box::new(move |_| wad(value))));
+        LocalOperator::new(key(1), domain(), engine).remembering(Store::open(&kept, StoreLimits::default()).unwrap())
+    };
+    let (question, _wanted) = Question::new(B256::ZERO, &[Bytes::from("input")], &[10.0], Duration::from_secs(10));
+    let id = question.inputs[0].0;
+    let signature = {
+        let operator = start(100);
+        assert_eq!(operator.answer(&question, false)[0].as_ref().unwrap().outcome, wad(100));
+        operator.endorse(&question, id, &wad(104)).unwrap()
+    };
+    // Its engine answers something else now, from where what it signed is out of reach.
+    let operator = start(93);
+    assert_eq!(operator.answer(&question, false)[0].as_ref().unwrap().outcome, wad(104), "its word stands");
+    let second = operator.endorse(&question, id, &wad(95)).unwrap_err();
+    assert!(second.0.contains("a second outcome"), "{second}");
+    assert_eq!(operator.endorse(&question, id, &wad(104)).unwrap(), signature);
 }

@@ -1,11 +1,11 @@
 //! An operator in this process: a key and an engine.
 
 use super::{Answer, Fault, Operator, Question, fault, numbers::stands_for};
-use crate::{Compute, Unavailable, agreement::commitment};
+use crate::{Certified, Compute, Store, StoreLimits, Unavailable, agreement::commitment};
 use alloy_primitives::{Address, B256, Signature, keccak256, map::B256Map};
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
-use foreblock_precompile::{Outcome, RequestId, StatementDomain};
+use foreblock_precompile::{Certificate, Outcome, Outcomes, RequestId, StatementDomain};
 use parking_lot::{Mutex, RwLock};
 use std::{
     collections::VecDeque,
@@ -30,12 +30,14 @@ pub struct LocalOperator {
     faults: RwLock<Vec<Fault>>,
     answered: AtomicU64,
     own: Mutex<Own>,
+    endorsed: Store,
+    endorsing: Mutex<()>,
 }
 
-/// What it said last.
+/// What it computed last.
 #[derive(Default)]
 struct Own {
-    answers: B256Map<(Outcome, Option<Outcome>)>,
+    answers: B256Map<Outcome>,
     order: VecDeque<RequestId>,
 }
 
@@ -44,7 +46,7 @@ impl Own {
         if self.answers.contains_key(&id) {
             return;
         }
-        self.answers.insert(id, (outcome.clone(), None));
+        self.answers.insert(id, outcome.clone());
         self.order.push_back(id);
         if self.order.len() > OWN_MAX {
             self.order.pop_front().map(|oldest| self.answers.remove(&oldest));
@@ -55,8 +57,15 @@ impl Own {
 impl LocalOperator {
     /// An honest operator.
     pub fn new(key: PrivateKeySigner, domain: StatementDomain, engine: Arc<dyn Compute>) -> Self {
-        let (faults, answered, own) = Default::default();
-        Self { key, domain, engine, faults, answered, own }
+        let (faults, answered, own, endorsing) = Default::default();
+        let endorsed = Store::in_memory(StoreLimits::default());
+        Self { key, domain, engine, faults, answered, own, endorsed, endorsing }
+    }
+
+    /// The same operator, which keeps there what it endorses: its engine need not repeat itself, and signing another
+    /// outcome for the same request after a restart would cost it its stake.
+    pub fn remembering(self, endorsed: Store) -> Self {
+        Self { endorsed, ..self }
     }
 
     /// Misbehaves so from now on; none makes it honest again, also after a crash.
@@ -94,6 +103,10 @@ impl LocalOperator {
         let answers = self.engine.run(question.model, &question.only_inputs());
         let mut own = self.own.lock();
         let said = |((id, _), answer): (&(RequestId, _), Result<Outcome, Unavailable>)| {
+            // What it has signed is its answer from then on.
+            if let Some(endorsed) = self.endorsed.get(*id) {
+                return Ok(endorsed);
+            }
             let lies = faults.iter().any(|fault| fault.alters(*id));
             let outcome = answer.map(|outcome| if lies { fault::altered(&outcome) } else { outcome })?;
             own.keep(*id, &outcome);
@@ -144,20 +157,26 @@ impl Operator for LocalOperator {
     }
 
     fn endorse(&self, question: &Question, id: RequestId, outcome: &Outcome) -> Result<Signature, Unavailable> {
-        let mut own = self.own.lock();
-        let refused = |why| Err(Unavailable(format!("request {id}: the operator does not sign {why}")));
-        let Some((answer, signed)) = own.answers.get_mut(&id) else {
+        let refused = |why: &str| Err(Unavailable(format!("request {id}: the operator does not sign {why}")));
+        let _one_at_a_time = self.endorsing.lock();
+        match self.endorsed.get(id) {
+            Some(endorsed) if endorsed == *outcome => return self.sign(id, outcome),
+            Some(_) => return refused("a second outcome"),
+            None => {}
+        }
+        let Some(answer) = self.own.lock().answers.get(&id).cloned() else {
             return refused("an outcome of a request that it did not answer");
         };
-        if signed.as_ref().is_some_and(|signed| signed != outcome) {
-            return refused("a second outcome");
-        }
-        if !stands_for(answer, outcome, &question.tolerances) {
+        if !stands_for(&answer, outcome, &question.tolerances) {
             return refused("an outcome outside the tolerance of its own");
         }
-        *signed = Some(outcome.clone());
-        drop(own);
-        self.sign(id, outcome)
+        let signature = self.sign(id, outcome)?;
+        let certificate = Certificate { signatures: vec![signature] };
+        let endorsed = Certified { outcome: outcome.clone(), certificate, signers: vec![self.address()] };
+        match self.endorsed.put(&[(id, endorsed)]) {
+            Ok(()) => Ok(signature),
+            Err(error) => refused(&format!("what it cannot keep: {error}")),
+        }
     }
 
     fn commit(&self, question: &Question) -> Vec<Result<B256, Unavailable>> {
@@ -169,7 +188,7 @@ impl Operator for LocalOperator {
 
     fn reveal(&self, question: &Question) -> Vec<Result<(Answer, B256), Unavailable>> {
         let reveal = |(id, _): &(RequestId, _)| {
-            let kept = self.own.lock().answers.get(id).map(|(outcome, _)| outcome.clone());
+            let kept = self.own.lock().answers.get(id).cloned();
             let outcome = kept.ok_or_else(|| Unavailable(format!("the operator committed to no answer to {id}")))?;
             let signature = Some(self.sign(*id, &outcome)?);
             Ok((Answer { outcome, signature }, self.salt(*id)))

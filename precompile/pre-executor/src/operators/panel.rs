@@ -206,12 +206,13 @@ impl Compute for Panel {
         // Whoever still computes need not.
         drop(wanted);
         tracing::debug!(%model, inputs = inputs.len(), elapsed = ?started.elapsed(), "decided");
+        let why = round.reason().map_or_else(String::new, |reason| format!("; one of them: {reason}"));
         let outcome = |(agreed, (id, _)): (Option<Agreed>, &(RequestId, Bytes))| {
             let (quorum, operators, seats) = (committee.quorum(), committee.operators().len(), self.seats.len());
             let missing = || {
                 let here =
                     if seats == operators { String::new() } else { format!(" ({seats} are asked by this node)") };
-                Unavailable(format!("no {quorum} of {operators} operators agree on request {id}{here}"))
+                Unavailable(format!("no {quorum} of {operators} operators agree on request {id}{here}{why}"))
             };
             let agreed = agreed.ok_or_else(missing)?;
             self.keep(&agreed);

@@ -8,6 +8,7 @@ use crate::{
 use alloy_primitives::{Address, B256, Bytes};
 use foreblock_precompile::{Committee, Outcome, RequestId};
 use std::{
+    cell::Cell,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
@@ -28,11 +29,17 @@ pub(super) struct Round<'a> {
     panel: &'a Panel,
     committee: &'a Committee,
     question: Arc<Question>,
+    reason: Cell<Option<Unavailable>>,
 }
 
 impl<'a> Round<'a> {
     pub(super) fn new(panel: &'a Panel, committee: &'a Committee, question: Arc<Question>) -> Self {
-        Self { panel, committee, question }
+        Self { panel, committee, question, reason: Cell::default() }
+    }
+
+    /// Why the operator that was heard last has no answer, where one has none.
+    pub(super) fn reason(&self) -> Option<Unavailable> {
+        self.reason.take()
     }
 
     pub(super) fn inputs(&self) -> &[(RequestId, Bytes)] {
@@ -183,6 +190,9 @@ impl<'a> Round<'a> {
                 Ok(from) => {
                     self.panel.note_latency(started.elapsed());
                     let useless = from.said.iter().all(Result::is_err);
+                    if let Some(reason) = from.said.iter().find_map(|said| said.as_ref().err()) {
+                        self.reason.set(Some(reason.clone()));
+                    }
                     if decided(from) {
                         // What has come beside is evidence, if it differs.
                         drop(to.take());
