@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// Follows a producer until it is interrupted or a block is invalid.
 pub fn run(config: Config, url: &str, checkpoint: Option<B256>) -> anyhow::Result<()> {
-    let producer = Producer::new(url);
+    let producer = Producer::new(url, config.flags().tls.tls_ca.as_deref())?;
     let node = start(&config, &producer, checkpoint)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(config, node, producer))

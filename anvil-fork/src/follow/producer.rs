@@ -6,7 +6,14 @@ use alloy_primitives::{Address, Bytes, U64};
 use alloy_rlp::Decodable;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, io::Read, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,6 +41,14 @@ pub enum ProducerError {
         /// What was asked.
         method: &'static str,
         /// What it said.
+        reason: String,
+    },
+    /// A file of --tls-ca that is none.
+    #[error("cannot trust {}: {reason}; expected the certificate of an authority, PEM", path.display())]
+    Authority {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
         reason: String,
     },
     /// Something else than was asked for.
@@ -97,10 +112,17 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// The one at this address. Connections are kept and used again.
-    pub fn new(url: &str) -> Self {
-        let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
-        Self { url: url.to_owned(), agent: config.into() }
+    /// The one at this address; for `https`, the system's authorities are trusted, or the one in this file instead.
+    /// Connections are kept and used again.
+    ///
+    /// # Errors
+    /// [`ProducerError::Authority`] if the file holds no certificate.
+    pub fn new(url: &str, authority: Option<&Path>) -> Result<Self, ProducerError> {
+        let roots = authority.map_or(Ok(RootCerts::PlatformVerifier), roots)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(provider).build();
+        let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false);
+        Ok(Self { url: url.to_owned(), agent: config.tls_config(tls).build().into() })
     }
 
     /// Where it is.
@@ -149,6 +171,18 @@ impl Producer {
         }
         serde_json::from_value(answer["result"].take()).map_err(|error| self.nonsense(method, error))
     }
+}
+
+fn roots(path: &Path) -> Result<RootCerts, ProducerError> {
+    let bad = |reason: String| ProducerError::Authority { path: path.to_owned(), reason };
+    let pem = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
+    let item = |item: Result<PemItem<'static>, ureq::Error>| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
+        Ok(_) => None,
+        Err(error) => Some(Err(bad(error.to_string()))),
+    };
+    let found: Vec<_> = parse_pem(&pem).filter_map(item).collect::<Result<_, _>>()?;
+    if found.is_empty() { Err(bad("there is no certificate in it".to_owned())) } else { Ok(found.into()) }
 }
 
 /// A block from its RLP, all of it.
