@@ -6,6 +6,7 @@ pub mod contract;
 pub mod forecast;
 pub mod network;
 pub mod node;
+pub mod oip;
 pub mod project;
 pub mod rpc;
 pub mod sidecar;

@@ -59,6 +59,16 @@ pub fn python() -> Command {
     Command::new(provisioned("FOREBLOCK_PYTHON", "venv/bin/python"))
 }
 
+/// MLServer.
+pub fn mlserver() -> Command {
+    Command::new(provisioned("FOREBLOCK_MLSERVER", "mlserver/bin/mlserver"))
+}
+
+/// Python with KServe.
+pub fn kserve() -> Command {
+    Command::new(provisioned("FOREBLOCK_KSERVE", "kserve/bin/python"))
+}
+
 /// ONNX Runtime's library.
 pub fn onnxruntime() -> PathBuf {
     provisioned("ORT_DYLIB_PATH", "onnxruntime/libonnxruntime.so")

@@ -1,11 +1,8 @@
 //! A producer, four operators and a follower, each a process of its own: what the network agrees on, whatever its members do.
 
-use alloy_primitives::{B256, Bytes, I256, hex};
-use alloy_sol_types::{SolCall, SolValue};
 use foreblock_engine::text::TextRequest;
-use foreblock_precompile::abi::{DType, IInference, Tensor};
 use foreblock_tests::{
-    network::Operator,
+    network::{self, Operator},
     node::{ALICE, Node, PATIENCE},
 };
 use serde_json::{Value, json};
@@ -14,15 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-const PRECOMPILE: &str = "0x0000000000000000000000000000000000001a0f";
 const OPERATOR_REGISTRY: &str = "0x0000000000000000000000000000000000001a2f";
 
 /// Asks for the volatility after returns that no other question has.
 fn ask(node: &Node, question: i64) -> String {
-    let day = |day: i64| I256::try_from((day - 8) * 1_000_000_000_000_000 + question).unwrap().to_be_bytes::<32>();
-    let data: Vec<u8> = (0..16).flat_map(day).collect();
-    let input: Bytes = vec![Tensor { dtype: DType::Wad, shape: vec![1, 16], data: data.into() }].abi_encode().into();
-    send(node, ALICE, "volatility", input, 10_000_000)
+    network::ask(node, "volatility", question)
 }
 
 /// Asks a language model to judge a text, from one of the funded accounts.
@@ -30,15 +23,7 @@ fn ask_in_words(node: &Node, account: usize, text: &str) -> String {
     let question = format!("Is this positive, negative or neutral?\n{text}");
     let request = TextRequest { tokens_max: 6, ..TextRequest::new(vec![("user".into(), question)]) };
     let accounts = node.rpc("eth_accounts", json!([]));
-    send(node, accounts[account].as_str().unwrap(), "tiny-chat", request.to_wire(), 20_000_000)
-}
-
-/// Sends a transaction that asks a model.
-fn send(node: &Node, from: &str, model: &str, input: Bytes, gas: u64) -> String {
-    let model: B256 = node.model_id(model).parse().unwrap();
-    let data = hex::encode_prefixed(IInference::runCall { modelId: model, input }.abi_encode());
-    let tx = json!({ "from": from, "to": PRECOMPILE, "data": data, "gas": format!("{gas:#x}") });
-    node.rpc("eth_sendTransaction", json!([tx])).as_str().unwrap().to_owned()
+    network::send(node, accounts[account].as_str().unwrap(), "tiny-chat", request.to_wire(), 20_000_000)
 }
 
 fn block(node: &Node, number: &Value) -> Value {

