@@ -4,6 +4,7 @@ use crate::{
     node::{ALICE, Node, PATIENCE, free_port},
     tools,
 };
+use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -62,14 +63,35 @@ pub struct Proxy {
 impl Proxy {
     /// Passes everything on to `target`.
     pub fn start(target: &str) -> Self {
+        Self::start_behind(target, Some)
+    }
+
+    /// The same behind TLS, with this certificate and key, DER; only [`Proxy::port`] is of use then.
+    pub fn start_tls(target: &str, certificate: &[u8], key: &[u8]) -> Self {
+        let key = PrivatePkcs8KeyDer::from(key.to_vec()).into();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.expect("ring has them").with_no_client_auth();
+        let config = config.with_single_cert(vec![certificate.to_vec().into()], key).expect("the key fits");
+        let config = Arc::new(config);
+        Self::start_behind(target, move |stream| {
+            let connection = ServerConnection::new(config.clone()).ok()?;
+            Some(StreamOwned::new(connection, stream))
+        })
+    }
+
+    fn start_behind<S: Read + Write>(
+        target: &str,
+        accept: impl Fn(TcpStream) -> Option<S> + Clone + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port can be bound");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let proxy = Self { port, state: Arc::default() };
         let (served, target) = (proxy.clone(), target.to_owned());
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (served, target) = (served.clone(), target.clone());
-                thread::spawn(move || served.serve(stream, &target));
+                let (served, target, accept) = (served.clone(), target.clone(), accept.clone());
+                thread::spawn(move || accept(stream).map(|stream| served.serve(stream, &target)));
             }
         });
         proxy
@@ -78,6 +100,11 @@ impl Proxy {
     /// Where it listens.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// On which port.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// From now on this method is answered so, this many times.
@@ -104,7 +131,7 @@ impl Proxy {
     }
 
     /// One request a connection: simple, and enough.
-    fn serve(&self, mut stream: TcpStream, target: &str) {
+    fn serve(&self, mut stream: impl Read + Write, target: &str) {
         let Some(request) = read(&mut stream) else { return };
         let method = request["method"].as_str().unwrap_or_default();
         let fault = self.fault(method);
@@ -129,10 +156,11 @@ impl Proxy {
         let head = format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nconnection: close\r\n");
         let sent = if cut { &body[..body.len() / 2] } else { body.as_str() };
         let _ = write!(stream, "{head}content-length: {}\r\n\r\n{sent}", body.len());
+        let _ = stream.flush();
     }
 }
 
-fn read(stream: &mut TcpStream) -> Option<Value> {
+fn read(stream: &mut impl Read) -> Option<Value> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4_096];
     loop {
