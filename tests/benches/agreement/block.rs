@@ -1,0 +1,153 @@
+//! What verifying a block of inferences costs, beside executing a block whose contract returns the same outputs as constants.
+
+use super::CHAIN;
+use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope, transaction::SignerRecoverable};
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
+use alloy_signer::SignerSync;
+use alloy_signer_local::PrivateKeySigner;
+use alloy_sol_types::{SolCall, SolValue};
+use clap::Parser;
+use foreblock::{
+    chain::Block,
+    cli::{Config, Flags},
+    follow::{Fetched, Verifier},
+    node::Node,
+};
+use foreblock_precompile::{
+    PRECOMPILE_ADDRESS,
+    abi::{DType, IInference, Tensor},
+};
+use foreblock_tests::node::ALICE_KEY;
+use std::{
+    hint::black_box,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Transactions in the block.
+pub(super) const TRANSACTIONS: u64 = 200;
+const SAMPLES: usize = 25;
+
+/// Seconds, each the best of [`SAMPLES`].
+pub(super) struct Costs {
+    /// Verifying the block with its list: all of it.
+    pub(super) verify: f64,
+    /// Of that, the operators' signatures.
+    pub(super) signatures: f64,
+    /// Verifying the block that has constants and no list.
+    pub(super) constants: f64,
+}
+
+/// A producer with nothing but the contract of constants, and what it takes to follow it from there.
+struct Chain {
+    config: Config,
+    producer: Arc<Node>,
+    constants: Address,
+    nonce: u64,
+}
+
+impl Chain {
+    fn new(output: &Bytes) -> Self {
+        let flags = ["foreblock", "--operators", "4", "--no-mining", "--gas-limit", "1000000000", "--timestamp", "1"];
+        let config = Config::new(Flags::parse_from(flags).node).expect("good flags");
+        let producer = config.start().expect("a node starts");
+        let mut chain = Self { config, producer, constants: Address::ZERO, nonce: 0 };
+        let alice: PrivateKeySigner = ALICE_KEY.parse().expect("a key");
+        chain.constants = alice.address().create(0);
+        chain.send(TxKind::Create, returning(&IInference::runCall::abi_encode_returns(output)));
+        chain.producer.mine().expect("a block is mined");
+        chain
+    }
+
+    fn send(&mut self, to: TxKind, data: Vec<u8>) -> B256 {
+        let tx = TxEip1559 {
+            chain_id: CHAIN,
+            nonce: self.nonce,
+            gas_limit: 500_000,
+            max_fee_per_gas: 100_000_000_000,
+            to,
+            input: data.into(),
+            ..Default::default()
+        };
+        self.nonce += 1;
+        let key: PrivateKeySigner = ALICE_KEY.parse().expect("a key");
+        let signature = key.sign_hash_sync(&tx.signature_hash()).expect("a key signs");
+        let tx: TxEnvelope = tx.into_signed(signature).into();
+        let hash = *tx.tx_hash();
+        self.producer.submit(tx.try_into_recovered().expect("it is signed")).expect("the pool takes it");
+        hash
+    }
+
+    /// A follower at the head, and the next block, whose transactions all call `to`.
+    fn next(&mut self, to: Address) -> (Arc<Node>, Fetched) {
+        let parent = self.producer.head();
+        let first = Block::first(parent.header.clone(), parent.world.clone());
+        let spec = (*self.producer.spec()).clone();
+        let follower = self.config.start_following("http://producer", spec, PRECOMPILE_ADDRESS, first);
+        let model = super::bundled();
+        let hashes: Vec<_> = (0..TRANSACTIONS)
+            .map(|at| {
+                let call = IInference::runCall { modelId: model, input: returns(at) };
+                self.send(to.into(), call.abi_encode())
+            })
+            .collect();
+        let end = Instant::now() + Duration::from_secs(60);
+        let ledger = self.producer.ledger();
+        let ready = |hash| self.producer.inference.transaction_status(&ledger, hash)["phase"] == "ready";
+        while !hashes.iter().all(|hash| ready(*hash)) {
+            assert!(Instant::now() < end, "not all outcomes are there");
+            thread::sleep(Duration::from_millis(20));
+        }
+        let block = self.producer.mine().expect("a block is mined");
+        assert_eq!(block.transactions.len() as u64, TRANSACTIONS);
+        let list = block.inference_list().expect("its outcomes are canonical").encode();
+        let list = if block.inferences.is_empty() { Bytes::new() } else { list };
+        let fetched = Fetched { block: block.consensus(), list, requests: block.requests.clone() };
+        (follower.expect("a follower starts"), fetched)
+    }
+}
+
+/// Sixteen returns that no other question has: what the volatility model takes.
+fn returns(question: u64) -> Bytes {
+    let day = |day: u64| U256::from((day + 1) * 1_000_000_000_000_000 + question).to_be_bytes::<32>();
+    let data: Vec<u8> = (0..16).flat_map(day).collect();
+    vec![Tensor { dtype: DType::Wad, shape: vec![1, 16], data: data.into() }].abi_encode().into()
+}
+
+/// Code that deploys a contract which returns `data` whatever it is asked.
+fn returning(data: &[u8]) -> Vec<u8> {
+    let [high, low] = (data.len() as u16).to_be_bytes();
+    // PUSH2 length, PUSH1 12, PUSH0, CODECOPY, PUSH2 length, PUSH0, RETURN; then the data.
+    let runtime = [&[0x61, high, low, 0x60, 12, 0x5f, 0x39, 0x61, high, low, 0x5f, 0xf3][..], data].concat();
+    let [high, low] = (runtime.len() as u16).to_be_bytes();
+    // PUSH2 length, DUP1, PUSH1 10, PUSH0, CODECOPY, PUSH0, RETURN; then the code.
+    [&[0x61, high, low, 0x80, 0x60, 10, 0x5f, 0x39, 0x5f, 0xf3][..], &runtime].concat()
+}
+
+fn seconds<T>(run: impl FnOnce() -> T) -> f64 {
+    let start = Instant::now();
+    black_box(run());
+    start.elapsed().as_secs_f64()
+}
+
+/// Measures in turns, so that what else the machine does meets all alike.
+pub(super) fn costs(output: &Bytes) -> Costs {
+    let (mut asking, mut constant) = (Chain::new(output), Chain::new(output));
+    let constants = constant.constants;
+    let (asked, listed) = asking.next(PRECOMPILE_ADDRESS);
+    let (plain, unlisted) = constant.next(constants);
+    let (asked_ledger, plain_ledger) = (asked.ledger(), plain.ledger());
+    let verified = Verifier::new(&asked).verify(&asked_ledger, &listed).expect("the block is valid");
+    assert_eq!(verified.list.entries().len() as u64, TRANSACTIONS, "each transaction asks something else");
+    let mut costs = Costs { verify: f64::MAX, signatures: f64::MAX, constants: f64::MAX };
+    for _ in 0..SAMPLES {
+        let verify = seconds(|| Verifier::new(&asked).verify(&asked_ledger, &listed).expect("it is valid"));
+        let signatures = seconds(|| verified.list.verify_certificates(&verified.domain, &verified.committee));
+        let constants = seconds(|| Verifier::new(&plain).verify(&plain_ledger, &unlisted).expect("it is valid"));
+        costs.verify = costs.verify.min(verify);
+        costs.signatures = costs.signatures.min(signatures);
+        costs.constants = costs.constants.min(constants);
+    }
+    costs
+}
