@@ -1,4 +1,5 @@
-//! What verifying a block of inferences costs, beside executing a block whose contract returns the same outputs as constants.
+//! What verifying a block of inferences costs, beside executing it with the outputs as constants, and beside a block whose
+//! transactions call a contract of constants.
 
 use super::CHAIN;
 use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope, transaction::SignerRecoverable};
@@ -8,13 +9,13 @@ use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::{SolCall, SolValue};
 use clap::Parser;
 use foreblock::{
-    chain::Block,
+    chain::{Block, BlockPlan, Built, Candidate, Certificates, NoAdvice, build},
     cli::{Config, Flags},
     follow::{Fetched, Verifier},
     node::Node,
 };
 use foreblock_precompile::{
-    PRECOMPILE_ADDRESS,
+    Certificate, ForeblockEvmFactory, Outcome, Outcomes, PRECOMPILE_ADDRESS,
     abi::{DType, IInference, Tensor},
 };
 use foreblock_tests::node::ALICE_KEY;
@@ -35,8 +36,37 @@ pub(super) struct Costs {
     pub(super) verify: f64,
     /// Of that, the operators' signatures.
     pub(super) signatures: f64,
-    /// Verifying the block that has constants and no list.
+    /// Executing the same block where every request has the same output: no list, no hash of an input.
     pub(super) constants: f64,
+    /// Verifying a block whose transactions call a contract that returns a constant.
+    pub(super) contract: f64,
+}
+
+/// One output for everything.
+struct Constant(Outcome);
+
+impl Outcomes for Constant {
+    fn get(&self, _: B256) -> Option<Outcome> {
+        Some(self.0.clone())
+    }
+
+    /// The last number of a question is in no other.
+    fn id(&self, _: B256, input: &[u8]) -> B256 {
+        B256::from_slice(&input[input.len() - 32..])
+    }
+}
+
+/// Executes the transactions of a block on the head of a follower, asking only `factory`.
+fn execute(follower: &Node, factory: &ForeblockEvmFactory, block: &Fetched) -> Built {
+    let certificates = Certificates::new(|_| Some(Certificate::default()));
+    let plan = BlockPlan { certificates, ..follower.plan() };
+    let candidate = |tx: &TxEnvelope| {
+        let hash = *tx.tx_hash();
+        Candidate { tx: Arc::new(tx.clone().try_into_recovered().expect("it is signed")), hash }
+    };
+    let candidates: Vec<_> = block.block.body.transactions.iter().map(candidate).collect();
+    let built = build(&follower.ledger(), &follower.spec(), factory, &plan, candidates, &NoAdvice);
+    built.expect("the block executes")
 }
 
 /// A producer with nothing but the contract of constants, and what it takes to follow it from there.
@@ -140,14 +170,18 @@ pub(super) fn costs(output: &Bytes) -> Costs {
     let (asked_ledger, plain_ledger) = (asked.ledger(), plain.ledger());
     let verified = Verifier::new(&asked).verify(&asked_ledger, &listed).expect("the block is valid");
     assert_eq!(verified.list.entries().len() as u64, TRANSACTIONS, "each transaction asks something else");
-    let mut costs = Costs { verify: f64::MAX, signatures: f64::MAX, constants: f64::MAX };
+    let factory = ForeblockEvmFactory::new(Arc::new(Constant(Outcome::Output(output.clone()))));
+    assert_eq!(execute(&asked, &factory, &listed).block.inferences.len() as u64, TRANSACTIONS);
+    let mut costs = Costs { verify: f64::MAX, signatures: f64::MAX, constants: f64::MAX, contract: f64::MAX };
     for _ in 0..SAMPLES {
         let verify = seconds(|| Verifier::new(&asked).verify(&asked_ledger, &listed).expect("it is valid"));
         let signatures = seconds(|| verified.list.verify_certificates(&verified.domain, &verified.committee));
-        let constants = seconds(|| Verifier::new(&plain).verify(&plain_ledger, &unlisted).expect("it is valid"));
+        let constants = seconds(|| execute(&asked, &factory, &listed));
+        let contract = seconds(|| Verifier::new(&plain).verify(&plain_ledger, &unlisted).expect("it is valid"));
         costs.verify = costs.verify.min(verify);
         costs.signatures = costs.signatures.min(signatures);
         costs.constants = costs.constants.min(constants);
+        costs.contract = costs.contract.min(contract);
     }
     costs
 }
