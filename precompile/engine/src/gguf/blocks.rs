@@ -16,11 +16,14 @@ use super::{GgufError, read::Info};
 /// Elements of a block.
 const BLOCK: usize = 32;
 
+/// Adds the elements of one block.
+type Widen = fn(&[u8], &mut Vec<f32>);
+
 /// The first elements of `bytes`, as many as `info` has, as `float`.
 pub(super) fn widen(name: &str, info: &Info, bytes: &[u8]) -> Result<Vec<f32>, GgufError> {
     let cut = || GgufError::Format(format!("{name} passes its end"));
     let count = info.dims.iter().try_fold(1usize, |product, length| product.checked_mul(*length)).ok_or_else(cut)?;
-    let (size, elements, block): (usize, usize, fn(&[u8], &mut Vec<f32>)) = match info.kind {
+    let (size, elements, block): (usize, usize, Widen) = match info.kind {
         0 => (4, 1, |bytes, out| out.push(f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))),
         1 => (2, 1, |bytes, out| out.push(half_at(bytes, 0))),
         2 => (2 + BLOCK / 2, BLOCK, |bytes, out| {

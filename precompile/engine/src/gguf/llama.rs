@@ -59,8 +59,8 @@ impl Shape {
             rope_base: gguf.float("llama.rope.freq_base").unwrap_or(ROPE_BASE),
             epsilon: gguf.float("llama.attention.layer_norm_rms_epsilon")? as f32,
         };
-        let whole = |of: usize, by: usize| by > 0 && of % by == 0;
-        let even = whole(shape.width, heads) && whole(heads, shape.kv_heads) && (shape.width / heads) % 2 == 0;
+        let whole = |of: usize, by: usize| by > 0 && of.is_multiple_of(by);
+        let even = whole(shape.width, heads) && whole(heads, shape.kv_heads) && (shape.width / heads).is_multiple_of(2);
         let head = size("rope.dimension_count").unwrap_or(if even { shape.width / heads } else { 0 });
         if !even || head != shape.width / heads {
             let found = format!("{heads} heads over {}, {head} of {}", shape.kv_heads, shape.width);

@@ -146,7 +146,8 @@ impl TextRequest {
         }
         for (index, (role, _)) in self.messages.iter().enumerate() {
             let known = ["system", "user", "assistant"].contains(&role.as_str());
-            if !known && !(role == PLAIN && self.messages.len() == 1) {
+            let plain = role == PLAIN && self.messages.len() == 1;
+            if !known && !plain {
                 let expected = "expected system, user or assistant, or prompt for the only message";
                 let reason = format!("message {index} has an unknown role; {expected}");
                 return Err(Failure::new(FailureCode::InvalidText, reason));
