@@ -68,7 +68,9 @@ contract TextTest is InferenceTest, Check {
 
     function test_choose_gives_the_index() public {
         string[] memory options = strings("yes", "no");
-        inference.answer(MODEL, input(user("Is it?"), Text.greedy(), Text.choices(options)), encoded(1, Finish.Complete, "no"));
+        inference.answer(
+            MODEL, input(user("Is it?"), Text.greedy(), Text.choices(options)), encoded(1, Finish.Complete, "no")
+        );
         assertEq(Text.choose(MODEL, "Is it?", options), 1);
     }
 

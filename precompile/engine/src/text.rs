@@ -1,7 +1,7 @@
 //! Language models: from a request in tensors to an answer in tensors, by a decoder-only graph with key-value cache.
 //!
 //! An answer is a pure function of model and input. Logits are the exact engine's; choosing a token is integer arithmetic
-//! ([`sample`]); a request's tokens are computed from its own tokens only, however many requests run beside it ([`crew`]).
+//! (`sample`); a request's tokens are computed from its own tokens only, however many requests run beside it (`crew`).
 //!
 //! | file of the model | holds |
 //! | --- | --- |
