@@ -1,7 +1,7 @@
 //! Calls of the precompile.
 
 use super::Asked;
-use alloy_primitives::{B256, Bytes, U256};
+use alloy_primitives::{B256, Bytes, I256, U256};
 use alloy_sol_types::{SolCall, SolValue};
 use foreblock::conformance::{CallCase, OutcomeText, Question, Scheme};
 use foreblock_precompile::{
@@ -187,8 +187,40 @@ pub(super) fn gas() -> Vec<Asked> {
     for (name, less) in [("exactly enough", 0), ("one too little", 1)] {
         cases.push(asked(name, CallCase { gas: enough(good()) - less, ..good() }));
     }
+    cases.extend(texts());
     cases.extend(super::numbers::prices());
     cases
+}
+
+/// Calls of a text model: paid for in tokens, and what was not used comes back.
+fn texts() -> Vec<Asked> {
+    let ints = |values: &[i64]| -> Bytes {
+        let data = values.iter().flat_map(|value| I256::try_from(*value).expect("it fits").to_be_bytes::<32>());
+        vec![tensor(DType::Int, &[values.len() as u32], data.collect())].abi_encode().into()
+    };
+    let storage = BTreeMap::from([
+        (key(), ModelSlot { gas_per_run: 700, profile: Profile::ExactText, ..SLOT }.pack()),
+        (price::EXCESS_SLOT, U256::from(price::TARGET)),
+    ]);
+    let asked = |name: &str, input: &Bytes, outcome: Option<OutcomeText>| {
+        let there: Vec<_> = outcome.into_iter().map(|outcome| (input, outcome)).collect();
+        asked(name, CallCase { storage: storage.clone(), gas: 100_000_000, ..case(run(input), &there) })
+    };
+    let said = |facts: &[i64]| Some(OutcomeText::Output { output: ints(facts) });
+    let failed = OutcomeText::Failed { code: 8, reason: "the prompt is empty".into() };
+    let hundred = ints(&[100, 0, 0, 0, 0, 0]);
+    vec![
+        asked("text: tokens that were not used come back", &hundred, said(&[0, 0, 41, 7])),
+        asked("text: all tokens used", &hundred, said(&[0, 0, 4 * 288, 100])),
+        asked("text: more tokens than were paid for", &hundred, said(&[0, 0, i64::MAX, i64::MAX])),
+        asked("text: a negative number of tokens", &hundred, said(&[0, 0, -1, -1])),
+        asked("text: an output without facts", &hundred, Some(output())),
+        asked("text: a failure keeps the prompt's", &hundred, Some(failed)),
+        asked("text: nothing there", &hundred, None),
+        asked("text: the longest answer", &ints(&[i64::MAX, 0, 0, 0, 0, 0]), said(&[0, 0, 1, 1])),
+        asked("text: no parameters", &ints(&[100, 0]), said(&[0, 0, 41, 7])),
+        asked("text: another input", &input(3), said(&[0, 0, 41, 7])),
+    ]
 }
 
 /// Gas that a case uses.

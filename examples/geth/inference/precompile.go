@@ -165,7 +165,16 @@ func (c *Call) resolve(model, input []byte) (*Outcome, []byte, error) {
 	if err != nil {
 		return end(nil, err)
 	}
-	if err := c.charge(executionGas(slot.gas, excess)); err != nil {
+	tokens := uint64(1)
+	if slot.profile == textProfile {
+		paidFor, ok := reserved(input)
+		if !ok {
+			return end(revert(0x618dc7f1, number(32), tail([]byte(notAText))))
+		}
+		tokens = paidFor
+	}
+	paid := executionGas(saturating(slot.gas, tokens), excess)
+	if err := c.charge(paid); err != nil {
 		return end(nil, err)
 	}
 	if reason := checkInput(input); reason != "" {
@@ -177,6 +186,9 @@ func (c *Call) resolve(model, input []byte) (*Outcome, []byte, error) {
 		c.Missing, c.MissingInput = id, input
 		copy(c.MissingModel[:], model)
 		return end(nil, ErrMissing)
+	}
+	if slot.profile == textProfile {
+		c.used -= paid - executionGas(saturating(slot.gas, used(input, &outcome)), excess)
 	}
 	c.Used = append(c.Used, id)
 	return &outcome, nil, nil
@@ -203,7 +215,7 @@ func (c *Call) slot(model []byte) (*slot, error) {
 // Unpack reads a model's slot; nil for an unknown model.
 func Unpack(packed [32]byte) *slot {
 	profile := uint64(packed[15])
-	if profile < 1 || profile > 3 {
+	if profile < 1 || profile > textProfile {
 		return nil
 	}
 	return &slot{
