@@ -18,6 +18,9 @@ use crate::workspace::Workspace;
 const PACKAGE: &str = "foreblock-determinism";
 const PROGRAM: &str = "determinism";
 
+/// Longest file that is asked: emulators are some fifty times slower, and a language model would take them half an hour.
+const MODEL_BYTES_MAX: u64 = 1 << 20;
+
 /// A program and what it runs on.
 struct Machine {
     name: String,
@@ -83,7 +86,7 @@ fn yardstick(workspace: &Workspace, tools: &Tools, models: &[PathBuf]) -> anyhow
     process::run(&mut python)
 }
 
-/// Every model in the repository that is whole: one whose weights are fetched later is not.
+/// Every model in the repository that is whole, as one whose weights are fetched later is not, and short enough.
 fn models(workspace: &Workspace) -> anyhow::Result<Vec<PathBuf>> {
     let engine = workspace.root.join("precompile/engine");
     let mut models = Vec::new();
@@ -99,7 +102,9 @@ fn collect(folder: &std::path::Path, models: &mut Vec<PathBuf>) -> std::io::Resu
         let path = entry?.path();
         if path.is_dir() && !path.ends_with("models/fetch") {
             collect(&path, models)?;
-        } else if path.extension().is_some_and(|extension| extension == "onnx") {
+        } else if path.extension().is_some_and(|extension| extension == "onnx")
+            && path.metadata()?.len() <= MODEL_BYTES_MAX
+        {
             models.push(path);
         }
     }
