@@ -71,7 +71,8 @@ interface IInference {
     error IndirectCall();
     /// @notice Value was sent: the precompile accepts none.
     error ValueSent(uint256 value);
-    /// @notice Calldata names no function of this interface, or is not its canonical encoding.
+    /// @notice Calldata names no function of this interface, or ends before its arguments do: an offset or a length
+    /// reaches beyond it. Other offsets than the usual, and bytes that nothing refers to, are read as Solidity reads them.
     error MalformedCall();
 
     /// @notice The output of `modelId` for `input`.
