@@ -75,9 +75,14 @@ impl Node {
         self.child.id()
     }
 
-    /// HTTP and WebSocket are served here.
+    /// HTTP is served here.
     pub fn url(&self) -> String {
         self.rpc.url()
+    }
+
+    /// WebSocket is served here.
+    pub fn socket_url(&self) -> String {
+        self.rpc.socket_url()
     }
 
     /// Where the node keeps models and outcomes.

@@ -34,9 +34,14 @@ impl Rpc {
         Self { agent: agent.into(), port }
     }
 
-    /// HTTP and WebSocket are served here.
+    /// HTTP is served here.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// WebSocket is served here.
+    pub fn socket_url(&self) -> String {
+        format!("ws://127.0.0.1:{}", self.port)
     }
 
     /// One call.

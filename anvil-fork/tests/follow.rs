@@ -16,7 +16,7 @@ use foreblock::{
     node::Node,
 };
 use foreblock_precompile::{
-    Certificate, InferenceList, ListEntry, Outcome, PRECOMPILE_ADDRESS, StatementDomain, Used,
+    Certificate, InferenceList, ListEntry, Outcome, PRECOMPILE_ADDRESS, StatementDomain,
     abi::{DType, IInference, Tensor},
 };
 use std::{
@@ -103,11 +103,7 @@ fn entries(good: &Fetched) -> Vec<ListEntry> {
 }
 
 fn encoded(entries: &[ListEntry]) -> Vec<u8> {
-    let used = |entry: &ListEntry| {
-        let used = Used { id: entry.id, model: B256::ZERO, outcome: entry.outcome.clone(), inference_gas: 0 };
-        (used, entry.certificate.clone())
-    };
-    InferenceList::new(entries.iter().map(used)).unwrap().encode().to_vec()
+    InferenceList::new(entries.iter().cloned()).unwrap().encode().to_vec()
 }
 
 /// The entries of an encoded list, each encoded.

@@ -8,7 +8,7 @@ use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::SolValue;
 use foreblock_precompile::{
-    Certificate, InferenceList, ListEntry, Outcome, StatementDomain, Used,
+    Certificate, InferenceList, ListEntry, Outcome, StatementDomain,
     abi::{DType, Tensor},
 };
 use foreblock_tests::{
@@ -82,11 +82,7 @@ impl Given {
 }
 
 fn encoded(entries: &[ListEntry]) -> Vec<u8> {
-    let used = |entry: &ListEntry| {
-        let used = Used { id: entry.id, model: B256::ZERO, outcome: entry.outcome.clone(), inference_gas: 0 };
-        (used, entry.certificate.clone())
-    };
-    InferenceList::new(entries.iter().map(used)).unwrap().encode().to_vec()
+    InferenceList::new(entries.iter().cloned()).unwrap().encode().to_vec()
 }
 
 /// An encoded list of entries that are encoded, in any order.

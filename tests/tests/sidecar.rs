@@ -78,6 +78,28 @@ fn beside_the_real_anvil_outcomes_are_ready_before_they_are_asked_for() {
 }
 
 #[test]
+fn over_a_websocket_a_node_says_by_itself_what_is_new() {
+    let (anvil, mut node) = (Anvil::start(&["--no-mining"]), Node::start(&["--no-mining"]));
+    put_registry(&anvil);
+    anvil.rpc.call("anvil_mine", json!(["0x1"]));
+    let by_socket = |rpc: &Rpc| {
+        let before = ask(rpc, 1);
+        let sidecar = Sidecar::start(&rpc.socket_url(), &[]);
+        assert_eq!(sidecar.status().unwrap()["news"], "subscription");
+        sidecar.output(before);
+        sidecar.output(ask(rpc, 2));
+        rpc.call("anvil_mine", json!(["0x1"]));
+        sidecar.wait("mined transactions are forgotten", |status| status["pending"] == 0);
+        sidecar
+    };
+    by_socket(&anvil.rpc);
+    let sidecar = by_socket(&node.rpc);
+    node.kill_and_restart();
+    sidecar.output(ask(&node.rpc, 3));
+    sidecar.wait("it is subscribed again", |status| status["node"] == "well" && status["news"] == "subscription");
+}
+
+#[test]
 fn beside_the_devnet_the_list_is_the_one_that_the_block_carries() {
     let node = Node::start(&["--no-mining"]);
     let sidecar = Sidecar::start(&node.url(), &[]);
@@ -205,13 +227,14 @@ fn a_node_of_another_chain_is_not_listened_to_until_the_right_one_is_back() {
     proxy.fail("eth_chainId", Fault::Result(json!("0x1")), usize::MAX);
     sidecar.wait_for("other chain");
     let mut client = sidecar.client();
+    assert_eq!(client.lookup_one(id).unwrap(), None, "nothing is looked up");
     assert!(client.list(vec![id]).unwrap_err().to_string().contains("another chain"));
     assert!(client.wanted(B256::ZERO, volatility(), returns(8)).is_err());
     assert_eq!(sidecar.status().unwrap()["pending"], 0, "that chain's transactions are none of its business");
     proxy.heal();
     sidecar.wait_for("well");
     sidecar.wait("its pool is watched again", |status| status["pending"] == 1);
-    assert!(!client.list(vec![id]).unwrap().is_empty());
+    assert!(client.lookup_one(id).unwrap().is_some() && !client.list(vec![id]).unwrap().is_empty());
     let refused = Client::connect(&sidecar.socket(), 1, PATIENCE).unwrap_err();
     assert!(refused.to_string().contains("31337"), "{refused}");
 

@@ -25,7 +25,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 /// Flags of a sidecar.
 #[derive(Args, Clone, Debug)]
 pub struct SidecarFlags {
-    /// JSON-RPC of the client's node, http://HOST:PORT
+    /// JSON-RPC of the client's node: http://HOST:PORT, or ws://HOST:PORT, over which it says by itself what is new
     #[arg(long, value_name = "URL")]
     pub node: String,
     /// Unix socket to serve
@@ -43,7 +43,7 @@ pub struct SidecarFlags {
     /// Time between blocks, seconds; that of the last two where it is not given
     #[arg(long, value_name = "SECONDS", value_parser = super::flags::seconds)]
     pub block_time: Option<Duration>,
-    /// Milliseconds between two looks at the node
+    /// Milliseconds between two looks at the node, where it is asked by HTTP
     #[arg(long, value_name = "MS", default_value_t = 50)]
     pub poll: u64,
     /// Most pending transactions watched

@@ -1,7 +1,7 @@
 //! JSON-RPC to the upstream, for callers that are not asynchronous: the EVM asks for state in the middle of a transaction.
 
 use super::{
-    ForkOptions, UpstreamError,
+    Feed, ForkOptions, UpstreamError,
     endpoints::{Endpoints, Patience},
     error::shortened,
 };
@@ -58,6 +58,22 @@ impl Client {
         }
         let asked = self.ask("eth_chainId", serde_json::json!([]))?;
         self.endpoints.chain_id().ok_or_else(|| malformed("eth_chainId", "a number", asked.get()))
+    }
+
+    /// What the upstream says by itself from now on; `None` where it is asked by HTTP.
+    pub(super) fn feed(&self) -> Result<Option<Feed>, UpstreamError> {
+        if self.endpoints.socket().is_none() {
+            return Ok(None);
+        }
+        let (endpoints, (opened, opening)) = (self.endpoints.clone(), mpsc::sync_channel(1));
+        runtime()?.spawn(async move {
+            if let Some(socket) = endpoints.socket() {
+                let _ = opened.send(Feed::open(socket).await);
+            }
+        });
+        let gone = |_| UpstreamError::Client("the subscription was dropped".to_owned());
+        let feed = waiting(|| opening.recv()).map_err(gone)?;
+        feed.map(Some).map_err(|error| failure("eth_subscribe", error))
     }
 
     /// One answer, as the upstream wrote it.

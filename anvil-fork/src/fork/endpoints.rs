@@ -1,7 +1,11 @@
 //! Several endpoints as one transport: asked in turn, each made to prove its chain first, and what one cannot answer, the
 //! next is asked.
 
-use super::{ForkOptions, UpstreamError, error::shortened};
+use super::{
+    ForkOptions, UpstreamError,
+    error::shortened,
+    wire::{Socket, Wire},
+};
 use alloy_json_rpc::{Id, Request, RequestPacket, ResponsePacket, RpcError};
 use alloy_transport::{
     TransportError, TransportErrorKind, TransportFut,
@@ -70,7 +74,7 @@ impl RetryPolicy for Patience {
 #[derive(Debug)]
 struct Endpoint {
     name: String,
-    http: Http<Client>,
+    wire: Wire,
     timeout: Duration,
     /// Set once it has said that it is of the right chain.
     proven: OnceCell<()>,
@@ -92,7 +96,11 @@ impl Endpoints {
         let client = builder.build().map_err(|error| UpstreamError::Client(error.to_string()))?;
         let endpoint = |url: &Url| Endpoint {
             name: name(url),
-            http: Http::with_client(client.clone(), url.clone()),
+            wire: if url.scheme() == "ws" {
+                Wire::Socket(Socket::new(name(url), url.clone(), options.timeout))
+            } else {
+                Wire::Http(Http::with_client(client.clone(), url.clone()))
+            },
             timeout: options.timeout,
             proven: OnceCell::new(),
         };
@@ -104,6 +112,14 @@ impl Endpoints {
     /// The chain's id, if it was given, or if an endpoint was asked.
     pub(super) fn chain_id(&self) -> Option<u64> {
         self.chain_id.get().copied()
+    }
+
+    /// The first endpoint's WebSocket, if it has one.
+    pub(super) fn socket(&self) -> Option<&Socket> {
+        match &self.all.first()?.wire {
+            Wire::Http(_) => None,
+            Wire::Socket(socket) => Some(socket),
+        }
     }
 
     async fn ask(&self, request: RequestPacket) -> Result<ResponsePacket, TransportError> {
@@ -164,7 +180,7 @@ impl Endpoint {
     }
 
     async fn post(&self, request: RequestPacket) -> Result<ResponsePacket, TransportError> {
-        self.http.clone().call(request).await.map_err(|error| self.named(error))
+        self.wire.call(request).await.map_err(|error| self.named(error))
     }
 
     fn failed(&self, error: EndpointError) -> TransportError {

@@ -1,7 +1,7 @@
 //! A chain that goes on: its node's JSON-RPC, and its state at one block after the other.
 
 use super::{
-    ForkOptions, Upstream, UpstreamError,
+    Feed, ForkOptions, Upstream, UpstreamError,
     client::{Client, malformed},
     error::shortened,
     origin::takes_hashes,
@@ -44,6 +44,11 @@ impl Heads {
     /// Where the node is.
     pub fn url(&self) -> &str {
         self.options.url()
+    }
+
+    /// Subscribes to heads and to the pool; `None` where the node is asked by HTTP.
+    pub fn feed(&self) -> Result<Option<Feed>, UpstreamError> {
+        self.client.feed()
     }
 
     /// One answer, of the expected form.

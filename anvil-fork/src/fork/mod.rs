@@ -7,13 +7,16 @@ mod client;
 mod disk;
 mod endpoints;
 mod error;
+mod feed;
 mod heads;
 mod node;
 mod options;
 mod origin;
 mod upstream;
+mod wire;
 
 pub use error::UpstreamError;
+pub use feed::Feed;
 pub use heads::Heads;
 pub use node::{ForkError, fork};
 pub use options::{ForkOptions, ForkPoint, OptionsError, header, is_local, url};

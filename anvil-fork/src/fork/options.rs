@@ -89,8 +89,8 @@ pub fn url(text: &str) -> Result<(Url, Option<u64>), OptionsError> {
     // `localhost:8545` would parse as a URL with the scheme `localhost`.
     let whole = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
     let url = Url::parse(&whole).map_err(|error| wrong(&error.to_string()))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong("only http and https are spoken"));
+    if !matches!(url.scheme(), "http" | "https" | "ws") {
+        return Err(wrong("only http, https and ws are spoken"));
     }
     Ok((url, block))
 }
@@ -122,7 +122,8 @@ mod tests {
             let (url, at) = url(text).unwrap();
             assert_eq!((url.as_str(), at), (address, block), "{text}");
         }
-        assert!(url("ws://localhost").unwrap_err().to_string().contains("http and https"));
+        assert!(url("ws://localhost:8546").is_ok());
+        assert!(url("wss://localhost").unwrap_err().to_string().contains("http, https and ws"));
         assert!(url("http://").is_err());
     }
 

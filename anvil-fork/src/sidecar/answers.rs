@@ -4,7 +4,7 @@ use crate::{conformance, inference::Operators};
 use alloy_primitives::{Address, B256, Bytes};
 use foreblock_pre_executor::{PreExecutor, Store, Wanted};
 use foreblock_precompile::{
-    Committee, InferenceList, ModelId, Outcome, Outcomes, Request, RequestId, Used, check_input,
+    Committee, InferenceList, ListEntry, ModelId, Outcome, Outcomes, Request, RequestId, check_input,
 };
 use foreblock_sidecar::{
     Answers, Welcome,
@@ -31,11 +31,16 @@ pub(super) enum Health {
     OtherChain(u64),
 }
 
+/// What was seen of the node last.
 #[derive(Debug, Default)]
-struct Seen {
-    health: Health,
-    head: Option<u64>,
-    pending: usize,
+pub(super) struct Seen {
+    pub(super) health: Health,
+    /// Its last block.
+    pub(super) head: Option<u64>,
+    /// Transactions of its pool that are watched.
+    pub(super) pending: usize,
+    /// How it says what is new.
+    pub(super) news: &'static str,
 }
 
 /// The pre-executor behind a socket.
@@ -88,11 +93,11 @@ impl Sidecar {
         }
     }
 
-    pub(super) fn set_health(&self, health: Health, head: Option<u64>, pending: usize) {
+    pub(super) fn set_seen(&self, now: Seen) {
         let mut seen = self.seen.lock();
-        if seen.health != health {
-            match &health {
-                Health::Well => tracing::info!(node = self.node, head, "watching"),
+        if seen.health != now.health {
+            match &now.health {
+                Health::Well => tracing::info!(node = self.node, head = now.head, news = now.news, "watching"),
                 Health::Silent(reason) => tracing::warn!(node = self.node, reason, "the node does not answer"),
                 Health::OtherChain(told) => tracing::error!(
                     node = self.node,
@@ -103,7 +108,7 @@ impl Sidecar {
                 Health::Unknown => {}
             }
         }
-        *seen = Seen { health, head, pending };
+        *seen = now;
     }
 
     fn is_other_chain(&self) -> bool {
@@ -131,7 +136,7 @@ impl Answers for Sidecar {
     }
 
     fn lookup(&self, id: RequestId) -> Option<Outcome> {
-        let found = self.store.get(id);
+        let found = if self.is_other_chain() { None } else { self.store.get(id) };
         self.lookups.fetch_add(1, Relaxed);
         self.hits.fetch_add(u64::from(found.is_some()), Relaxed);
         found
@@ -162,9 +167,7 @@ impl Answers for Sidecar {
         let entry = |id: RequestId| {
             let missing = || (Reason::Missing, format!("request {id} has no outcome that counts before the operators"));
             let found = self.store.certified(id).ok_or_else(missing)?;
-            // A list says nothing of models and gas: whoever executes the block knows them.
-            let used = Used { id, model: ModelId::ZERO, outcome: found.outcome, inference_gas: 0 };
-            Ok((used, found.certificate))
+            Ok(ListEntry { id, outcome: found.outcome, certificate: found.certificate })
         };
         let entries = used.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?;
         let list = InferenceList::new(entries).map_err(|error| (Reason::Unsupported, error.to_string()))?;
@@ -179,7 +182,7 @@ impl Answers for Sidecar {
             Health::Silent(reason) => ("silent", Some(reason.clone())),
             Health::OtherChain(told) => ("other chain", Some(format!("it is of chain {told}"))),
         };
-        let (head, pending) = (seen.head, seen.pending);
+        let (head, pending, news) = (seen.head, seen.pending, seen.news);
         drop(seen);
         let metrics = self.pre_executor.metrics();
         let status = json!({
@@ -190,6 +193,7 @@ impl Answers for Sidecar {
             "reason": reason,
             "head": head,
             "pending": pending,
+            "news": news,
             "queue": metrics.queue,
             "computed": metrics.computed,
             "failed": metrics.failed,

@@ -3,6 +3,7 @@
 //! It watches the client's node by JSON-RPC ([`watch`]), runs its pending transactions on its state, has the models run, and answers the
 //! client's precompile over a Unix socket and HTTP. `docs/sidecar.md` states the schema.
 
+mod announced;
 mod answers;
 mod head;
 mod http;

@@ -4,7 +4,8 @@
 //! what was computed before, or nothing.
 
 use super::{
-    answers::{Health, Sidecar},
+    announced::Announced,
+    answers::{Health, Seen, Sidecar},
     head::{NodeState, next_env},
     node::{self, Header},
     pool::Pool,
@@ -28,7 +29,7 @@ use std::{
 /// What is decided once.
 #[derive(Clone, Debug)]
 pub struct WatchConfig {
-    /// Time between two looks.
+    /// Time between two looks, where the node does not say by itself what is new.
     pub poll: Duration,
     /// Time between two blocks, if it is known.
     pub block_time: Option<Duration>,
@@ -38,7 +39,7 @@ pub struct WatchConfig {
     pub spec: Spec,
 }
 
-/// Time between two looks at the whole pool: what the filter did not say, and what left without being mined.
+/// Time between two looks at the whole pool: what was not announced, and what left without being mined.
 const WHOLE_POOL: Duration = Duration::from_secs(10);
 /// Blocks looked at one by one after a pause; beyond, the whole pool says what is left.
 const BLOCKS_MAX: u64 = 64;
@@ -60,8 +61,7 @@ pub fn watch(heads: Heads, config: WatchConfig, sidecar: &Arc<Sidecar>) {
         config,
         head: None,
         state: None,
-        filter: None,
-        filters: true,
+        announced: Announced::new(),
         hints: true,
         whole: None,
         swept: Instant::now(),
@@ -71,11 +71,13 @@ pub fn watch(heads: Heads, config: WatchConfig, sidecar: &Arc<Sidecar>) {
         let health = watch.look(&sidecar).unwrap_or_else(|error| Health::Silent(error.to_string()));
         if health != Health::Well {
             // What it said before may not be so when it is back.
-            (watch.filter, watch.whole) = (None, None);
+            watch.announced.forget();
+            watch.whole = None;
         }
-        sidecar.set_health(health, watch.head.map(|(number, _)| number), watch.pool.len());
+        let (head, pending) = (watch.head.map(|(number, _)| number), watch.pool.len());
+        sidecar.set_seen(Seen { health, head, pending, news: watch.announced.way() });
         drop(sidecar);
-        std::thread::sleep(poll);
+        watch.announced.wait(poll);
     }
 }
 
@@ -85,9 +87,7 @@ struct Watch {
     pool: Pool,
     head: Option<(u64, B256)>,
     state: Option<Arc<Upstream>>,
-    filter: Option<String>,
-    /// Whether the node knows filters.
-    filters: bool,
+    announced: Announced,
     /// Whether the node makes access lists.
     hints: bool,
     whole: Option<Instant>,
@@ -188,31 +188,11 @@ impl Watch {
     }
 
     fn new_transactions(&mut self, pre_executor: &PreExecutor) -> Result<(), UpstreamError> {
-        if self.filter.is_none() && self.filters {
-            match node::new_filter(&self.heads) {
-                Ok(filter) => self.filter = Some(filter),
-                Err(UpstreamError::Refused { message, .. }) => {
-                    tracing::warn!(message, "the node has no filters: its whole pool is read each time");
-                    self.filters = false;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        let mut new = match self.filter.as_deref().map(|filter| node::filter_changes(&self.heads, filter)) {
-            Some(Ok(hashes)) => {
-                let unknown: Vec<B256> = hashes.into_iter().filter(|hash| !self.pool.contains(hash)).collect();
-                node::transactions(&self.heads, &unknown)?
-            }
-            // The node forgot it: what came meanwhile is in the pool.
-            Some(Err(UpstreamError::Refused { .. })) => {
-                (self.filter, self.whole) = (None, None);
-                Vec::new()
-            }
-            Some(Err(error)) => return Err(error),
-            None => Vec::new(),
-        };
-        let again = if self.filters { WHOLE_POOL } else { self.config.poll };
-        if self.whole.is_none_or(|at| at.elapsed() >= again) {
+        let said = self.announced.new_hashes(&self.heads)?;
+        let due = said.is_none() || self.whole.is_none_or(|at| at.elapsed() >= WHOLE_POOL);
+        let unknown: Vec<B256> = said.into_iter().flatten().filter(|hash| !self.pool.contains(hash)).collect();
+        let mut new = node::transactions(&self.heads, &unknown)?;
+        if due {
             new.extend(self.whole_pool(pre_executor)?);
             self.whole = Some(Instant::now());
         }
@@ -224,8 +204,8 @@ impl Watch {
     fn whole_pool(&mut self, pre_executor: &PreExecutor) -> Result<Vec<Transaction>, UpstreamError> {
         let mut all = match node::pending(&self.heads) {
             Ok(all) => all,
-            // Its filter alone must do.
-            Err(UpstreamError::Refused { .. }) if self.filters => return Ok(Vec::new()),
+            // What it announces alone must do.
+            Err(UpstreamError::Refused { .. }) if self.announced.any() => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
         let there: HashSet<B256> = all.iter().map(|tx| *tx.tx_hash()).collect();

@@ -1,9 +1,6 @@
 //! Inference lists and what vouches for them.
 
-use super::{
-    Asked,
-    calls::{MODEL, tensor},
-};
+use super::{Asked, calls::tensor};
 use alloy_primitives::{Address, B256, Bytes, Signature, U256, keccak256, uint};
 use alloy_rlp::{RlpDecodable, RlpEncodable};
 use alloy_signer::SignerSync;
@@ -11,7 +8,7 @@ use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::SolValue;
 use foreblock::conformance::Question;
 use foreblock_precompile::{
-    Certificate, Failure, FailureCode, InferenceList, Outcome, StatementDomain, Used, abi::DType,
+    Certificate, Failure, FailureCode, InferenceList, ListEntry, Outcome, StatementDomain, abi::DType,
 };
 
 const CHAIN: u64 = 31_337;
@@ -46,9 +43,10 @@ fn sign(chain_id: u64, id: B256, outcome: &Outcome, signers: &[u8]) -> Certifica
 
 /// A list of these, each with this certificate.
 fn list_with(entries: &[(u8, Outcome)], certify: impl Fn(B256, &Outcome) -> Certificate) -> Bytes {
-    let entry = |(number, outcome): &(u8, Outcome)| {
-        let used = Used { id: id(*number), model: MODEL, outcome: outcome.clone(), inference_gas: 0 };
-        (used, certify(id(*number), outcome))
+    let entry = |(number, outcome): &(u8, Outcome)| ListEntry {
+        id: id(*number),
+        outcome: outcome.clone(),
+        certificate: certify(id(*number), outcome),
     };
     InferenceList::new(entries.iter().map(entry)).unwrap().encode()
 }

@@ -100,15 +100,10 @@ struct WireEntry {
 impl InferenceList {
     /// The list of a block whose transactions used these outcomes; repetitions fall together. An output that is not the
     /// canonical `abi.encode(Tensor[])`, which no engine makes, has no place in a block.
-    pub fn new(used: impl IntoIterator<Item = (Used, Certificate)>) -> Result<Self, ListError> {
-        let by_id: BTreeMap<_, _> =
-            used.into_iter().map(|(used, certificate)| (used.id, (used, certificate))).collect();
-        let entry = |(id, (used, certificate)): (RequestId, (Used, Certificate))| ListEntry {
-            id,
-            outcome: used.outcome,
-            certificate,
-        };
-        let entries: Vec<_> = by_id.into_iter().map(entry).collect();
+    pub fn new(entries: impl IntoIterator<Item = impl Into<ListEntry>>) -> Result<Self, ListError> {
+        let by_id: BTreeMap<_, ListEntry> =
+            entries.into_iter().map(Into::into).map(|entry: ListEntry| (entry.id, entry)).collect();
+        let entries: Vec<_> = by_id.into_values().collect();
         for ListEntry { id, outcome, .. } in &entries {
             if let Outcome::Output(output) = outcome {
                 check_input(output).map_err(|error| ListError::Output { id: *id, error })?;
@@ -192,6 +187,13 @@ impl InferenceList {
     /// The list as an outcome source: what verification and traces of mined blocks execute with, and nothing else.
     pub fn outcomes(&self) -> MemoryOutcomes {
         self.entries.iter().map(|entry| (entry.id, entry.outcome.clone())).collect()
+    }
+}
+
+/// A list says nothing of models and gas: whoever executes the block knows them.
+impl From<(Used, Certificate)> for ListEntry {
+    fn from((used, certificate): (Used, Certificate)) -> Self {
+        Self { id: used.id, outcome: used.outcome, certificate }
     }
 }
 

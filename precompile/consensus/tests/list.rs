@@ -34,8 +34,7 @@ fn list(entries: &[(u8, Outcome)]) -> InferenceList {
     let domain = StatementDomain::new(CHAIN);
     InferenceList::new(entries.iter().map(|(id, outcome)| {
         let id = B256::repeat_byte(*id);
-        let used = Used { id, model: B256::ZERO, outcome: outcome.clone(), inference_gas: 2_000 };
-        (used, certify(&domain, id, outcome, &[1, 2, 3]))
+        ListEntry { id, outcome: outcome.clone(), certificate: certify(&domain, id, outcome, &[1, 2, 3]) }
     }))
     .unwrap()
 }

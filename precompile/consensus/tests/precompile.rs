@@ -1,16 +1,17 @@
 //! The precompile inside a real EVM: what each call returns, what a contract can catch, and what aborts.
 
-use alloy_consensus::{EthereumTxEnvelope, SignableTransaction, TxEip1559, TxEip4844Variant, transaction::Recovered};
+mod world;
+
 use alloy_evm::{
-    Evm, EvmEnv, EvmFactory,
+    Evm, EvmFactory,
     block::{BlockExecutionError, BlockExecutor, BlockExecutorFactory, BlockValidationError},
-    eth::{EthBlockExecutionCtx, EthBlockExecutorFactory, receipt_builder::AlloyReceiptBuilder, spec::EthSpec},
+    eth::{EthBlockExecutorFactory, receipt_builder::AlloyReceiptBuilder, spec::EthSpec},
 };
-use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, address};
+use alloy_primitives::{Address, B256, Bytes, U256, address};
 use alloy_sol_types::{SolCall, SolError, SolValue};
 use foreblock_precompile::{
-    AddressError, Failure, FailureCode, ForeblockEvmFactory, MODEL_REGISTRY_ADDRESS, MemoryOutcomes, ModelSlot,
-    Outcome, PRECOMPILE_ADDRESS, Profile, Request,
+    AddressError, FailureCode, ForeblockEvmFactory, MODEL_REGISTRY_ADDRESS, MemoryOutcomes, ModelSlot, Outcome,
+    PRECOMPILE_ADDRESS, Profile, Request,
     abi::{DType, IInference, ModelInfo, Profile as AbiProfile, Tensor},
     check_address, gas,
     genesis::accounts,
@@ -20,7 +21,7 @@ use revm::{
     Database, DatabaseCommit,
     bytecode::Bytecode,
     context::{
-        BlockEnv, CfgEnv, TxEnv,
+        TxEnv,
         result::{EVMError, ExecutionResult, HaltReason, InvalidTransaction},
     },
     database::{CacheDB, EmptyDB, State},
@@ -28,76 +29,15 @@ use revm::{
     state::AccountInfo,
 };
 use std::sync::Arc;
+use world::{
+    CALL, CALLCODE, DELEGATECALL, MODEL, NOW, PROXY, SLOT, answering, context, db, env, failing, input, run, signed, tx,
+};
 
-const SENDER: Address = address!("0x00000000000000000000000000000000000e0a00");
-const PROXY: Address = address!("0x00000000000000000000000000000000000c0de0");
-const MODEL: B256 = B256::repeat_byte(0x42);
-const NOW: u64 = 1_800_000_000;
-const SLOT: ModelSlot =
-    ModelSlot { gas_per_run: 5_000, max_input_bytes: 2_048, max_output_bytes: 1_024, profile: Profile::ExactF32 };
-const CALL: u8 = 0xf1;
-const CALLCODE: u8 = 0xf2;
-const DELEGATECALL: u8 = 0xf4;
 const STATICCALL: u8 = 0xfa;
-
-/// A contract that forwards its calldata to the precompile, stores `success + 1` in slot 0 whatever happens, and returns
-/// what came back: the least careful caller there can be.
-fn proxy(opcode: u8) -> Bytecode {
-    let mut code = vec![0x36, 0x5f, 0x5f, 0x37, 0x5f, 0x5f, 0x36, 0x5f]; // calldatacopy; out 0,0; in cds,0
-    if matches!(opcode, CALL | CALLCODE) {
-        code.push(0x5f); // value 0
-    }
-    code.extend([0x61, 0x1a, 0x0f, 0x5a, opcode, 0x60, 0x01, 0x01, 0x5f, 0x55]); // call; sstore(0, ok + 1)
-    code.extend([0x3d, 0x5f, 0x5f, 0x3e, 0x3d, 0x5f, 0xf3]); // return the return data
-    Bytecode::new_raw(code.into())
-}
-
-fn db(opcode: u8) -> CacheDB<EmptyDB> {
-    let mut db = CacheDB::new(EmptyDB::default());
-    db.insert_account_info(SENDER, AccountInfo::from_balance(U256::from(10).pow(U256::from(20))));
-    db.insert_account_info(PROXY, AccountInfo::default().with_code(proxy(opcode)));
-    db.insert_account_info(MODEL_REGISTRY_ADDRESS, AccountInfo { nonce: 1, ..Default::default() });
-    db.insert_account_storage(MODEL_REGISTRY_ADDRESS, model_storage_key(MODEL).into(), SLOT.pack()).unwrap();
-    db
-}
-
-fn env() -> EvmEnv {
-    let cfg_env = CfgEnv::<SpecId>::default().with_spec_and_mainnet_gas_params(SpecId::PRAGUE);
-    let block_env =
-        BlockEnv { gas_limit: 30_000_000, number: U256::from(1), timestamp: U256::from(NOW), ..Default::default() };
-    EvmEnv { cfg_env, block_env }
-}
-
-fn input(len: usize) -> Bytes {
-    vec![Tensor { dtype: DType::U8, shape: vec![len as u32], data: vec![7; len].into() }].abi_encode().into()
-}
-
-fn run(input: &Bytes) -> Vec<u8> {
-    IInference::runCall { modelId: MODEL, input: input.clone() }.abi_encode()
-}
 
 fn run_or(deadline: u64) -> Vec<u8> {
     let fallback_ = Bytes::from_static(b"fallback");
     IInference::runOrCall { modelId: MODEL, input: input(3), deadline: U256::from(deadline), fallback_ }.abi_encode()
-}
-
-fn knowing(outcome: Outcome) -> ForeblockEvmFactory {
-    let outcomes = MemoryOutcomes::default();
-    outcomes.insert(Request::new(MODEL, input(3)).id, outcome);
-    ForeblockEvmFactory::new(Arc::new(outcomes))
-}
-
-fn answering() -> ForeblockEvmFactory {
-    knowing(Outcome::Output(Bytes::from_static(b"the answer")))
-}
-
-fn failing() -> ForeblockEvmFactory {
-    knowing(Outcome::Failed(Failure::new(FailureCode::WrongShape, "expected [1,16]")))
-}
-
-fn tx(to: Address, data: Vec<u8>) -> TxEnv {
-    let tx = TxEnv::builder().caller(SENDER).to(to).gas_limit(1_000_000).data(data.into()).chain_id(Some(1));
-    tx.build().unwrap()
 }
 
 fn ask(factory: &ForeblockEvmFactory, data: Vec<u8>) -> ExecutionResult<HaltReason> {
@@ -338,29 +278,7 @@ fn a_stock_block_executor_skips_the_transaction_and_takes_it_later() {
     );
     let mut state = State::builder().with_database(db(CALL)).with_bundle_update().build();
     let evm = factory.evm_factory().create_evm(&mut state, env());
-    let ctx = EthBlockExecutionCtx {
-        tx_count_hint: None,
-        parent_hash: B256::ZERO,
-        parent_beacon_block_root: Some(B256::ZERO),
-        ommers: &[],
-        withdrawals: None,
-        extra_data: Bytes::new(),
-        slot_number: None,
-    };
-    let mut executor = factory.create_executor(evm, ctx);
-    let signed = |nonce, to, input: Bytes| -> Recovered<EthereumTxEnvelope<TxEip4844Variant>> {
-        let tx = TxEip1559 {
-            chain_id: 1,
-            nonce,
-            gas_limit: 500_000,
-            max_fee_per_gas: 10,
-            to: TxKind::Call(to),
-            input,
-            ..Default::default()
-        };
-        Recovered::new_unchecked(tx.into_signed(Signature::test_signature()).into(), SENDER)
-    };
-
+    let mut executor = factory.create_executor(evm, context());
     let asking = |nonce| signed(nonce, PROXY, run(&input(3)).into());
     match executor.execute_transaction(&asking(0)) {
         Err(BlockExecutionError::Validation(BlockValidationError::InvalidTx { .. })) => {}

@@ -1,12 +1,7 @@
 //! A client and a sidecar that is well, down, slow, late, started anew, of another chain or of another version.
 
-use alloy_consensus::{EthereumTxEnvelope, SignableTransaction, TxEip1559, TxEip4844Variant, transaction::Recovered};
-use alloy_evm::{
-    EvmEnv, EvmFactory,
-    block::{BlockExecutionError, BlockExecutor, BlockExecutorFactory, BlockValidationError},
-    eth::{EthBlockExecutionCtx, EthBlockExecutorFactory, receipt_builder::AlloyReceiptBuilder, spec::EthSpec},
-};
-use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256};
+use alloy_evm::{Evm, EvmEnv, EvmFactory};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::{SolCall, SolValue};
 use foreblock_precompile::{
     ForeblockEvmFactory, MODEL_REGISTRY_ADDRESS, MemoryOutcomes, ModelSlot, Outcome, Outcomes, PRECOMPILE_ADDRESS,
@@ -19,8 +14,8 @@ use foreblock_sidecar::{
     frame::{Noted, Question, Reason, VERSION},
 };
 use revm::{
-    context::{BlockEnv, CfgEnv},
-    database::{CacheDB, EmptyDB, State},
+    context::{BlockEnv, CfgEnv, TxEnv, result::EVMError},
+    database::{CacheDB, EmptyDB},
     primitives::hardfork::SpecId,
     state::AccountInfo,
 };
@@ -131,7 +126,7 @@ fn eventually(what: &str, check: impl Fn() -> bool) {
     }
 }
 
-/// What a stock block executor makes of a transaction that asks `request(1)` and of a payment: whether each is in the block.
+/// Whether a transaction that asks `request(1)`, and a payment after it, are in a block that is built with these outcomes.
 fn build(outcomes: Arc<dyn Outcomes>) -> (bool, bool) {
     let slot =
         ModelSlot { gas_per_run: 5_000, max_input_bytes: 2_048, max_output_bytes: 1_024, profile: Profile::ExactF32 };
@@ -141,42 +136,18 @@ fn build(outcomes: Arc<dyn Outcomes>) -> (bool, bool) {
     db.insert_account_storage(MODEL_REGISTRY_ADDRESS, model_storage_key(MODEL).into(), slot.pack()).unwrap();
     let cfg_env = CfgEnv::<SpecId>::default().with_spec_and_mainnet_gas_params(SpecId::PRAGUE);
     let block_env = BlockEnv { gas_limit: 30_000_000, number: U256::from(1), ..Default::default() };
-    let factory = EthBlockExecutorFactory::new(
-        AlloyReceiptBuilder::default(),
-        EthSpec::mainnet(),
-        ForeblockEvmFactory::new(outcomes),
-    );
-    let mut state = State::builder().with_database(db).with_bundle_update().build();
-    let evm = factory.evm_factory().create_evm(&mut state, EvmEnv { cfg_env, block_env });
-    let context = EthBlockExecutionCtx {
-        tx_count_hint: None,
-        parent_hash: B256::ZERO,
-        parent_beacon_block_root: Some(B256::ZERO),
-        ommers: &[],
-        withdrawals: None,
-        extra_data: Bytes::new(),
-        slot_number: None,
-    };
-    let mut executor = factory.create_executor(evm, context);
-    let signed = |nonce, to, input: Bytes| -> Recovered<EthereumTxEnvelope<TxEip4844Variant>> {
-        let tx = TxEip1559 {
-            chain_id: 1,
-            nonce,
-            gas_limit: 500_000,
-            max_fee_per_gas: 10,
-            to: TxKind::Call(to),
-            input,
-            ..Default::default()
-        };
-        Recovered::new_unchecked(tx.into_signed(Signature::test_signature()).into(), SENDER)
+    let mut evm = ForeblockEvmFactory::new(outcomes).create_evm(db, EvmEnv { cfg_env, block_env });
+    let mut include = |nonce, to, data: Bytes| {
+        let tx = TxEnv::builder().caller(SENDER).nonce(nonce).to(to).data(data).gas_limit(500_000).chain_id(Some(1));
+        match evm.transact_commit(tx.build().unwrap()) {
+            Ok(result) => result.is_success(),
+            Err(EVMError::Transaction(_)) => false,
+            Err(error) => panic!("{error}"),
+        }
     };
     let ask = IInference::runCall { modelId: MODEL, input: input(1) }.abi_encode();
-    let asked = match executor.execute_transaction(&signed(0, PRECOMPILE_ADDRESS, ask.into())) {
-        Ok(_) => true,
-        Err(BlockExecutionError::Validation(BlockValidationError::InvalidTx { .. })) => false,
-        Err(error) => panic!("{error}"),
-    };
-    let paid = executor.execute_transaction(&signed(u64::from(asked), Address::repeat_byte(7), Bytes::new())).is_ok();
+    let asked = include(0, PRECOMPILE_ADDRESS, ask.into());
+    let paid = include(u64::from(asked), Address::repeat_byte(7), Bytes::new());
     (asked, paid)
 }
 

@@ -49,6 +49,7 @@ pub fn check_address(address: Address, spec: SpecId) -> Result<(), AddressError>
 /// error passes through unchanged.
 pub struct ForeblockEvm<E> {
     inner: E,
+    address: Address,
     notes: Notes,
 }
 
@@ -60,7 +61,13 @@ where
     pub fn new(mut inner: E, address: Address, outcomes: Arc<dyn Outcomes>) -> Self {
         let notes = Notes::default();
         install(inner.precompiles_mut(), address, outcomes, notes.clone());
-        Self { inner, notes }
+        Self { inner, address, notes }
+    }
+
+    /// Answers from these outcomes from now on. A node makes the EVM before it knows what for; a block that is verified has its list
+    /// as the only source.
+    pub fn set_outcomes(&mut self, outcomes: Arc<dyn Outcomes>) {
+        install(self.inner.precompiles_mut(), self.address, outcomes, self.notes.clone());
     }
 
     /// The outcomes that the last transaction used, in the order of its calls, repetitions included.
