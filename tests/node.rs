@@ -2,7 +2,10 @@
 
 pub use crate::rpc::{PATIENCE, RpcError};
 
-use crate::{rpc::Rpc, tools};
+use crate::{
+    rpc::{Rpc, number},
+    tools,
+};
 use serde_json::{Value, json};
 use std::{
     ffi::OsString,
@@ -19,6 +22,10 @@ use tempfile::TempDir;
 pub const ALICE: &str = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266";
 /// Its private key, published with the standard mnemonic.
 pub const ALICE_KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+/// The second.
+pub const BOB: &str = "0x70997970c51812dc3a010c7d01b50e0d17dc79c8";
+/// Nobody has its key, and no node funds it.
+pub const STRANGER: &str = "0x00000000000000000000000000000000000a11ce";
 
 /// A running `foreblock`, killed when dropped.
 #[derive(Debug)]
@@ -113,6 +120,22 @@ impl Node {
     /// One JSON-RPC call that must succeed.
     pub fn rpc(&self, method: &str, params: Value) -> Value {
         self.try_rpc(method, params).unwrap_or_else(|error| panic!("{method}: {error:?}\n{}", self.log()))
+    }
+
+    /// Pays [`STRANGER`] so many wei; the transaction's hash.
+    pub fn pay(&self, wei: u64) -> String {
+        let tx = json!([{ "from": ALICE, "to": STRANGER, "value": format!("{wei:#x}") }]);
+        self.rpc("eth_sendTransaction", tx).as_str().expect("a hash").to_owned()
+    }
+
+    /// What an account has now, in wei.
+    pub fn balance(&self, account: &str) -> u128 {
+        number(&self.rpc("eth_getBalance", json!([account, "latest"])))
+    }
+
+    /// A block by its number in hex or its tag, with its transactions' hashes.
+    pub fn block(&self, number: &str) -> Value {
+        self.rpc("eth_getBlockByNumber", json!([number, false]))
     }
 
     /// The receipt of a transaction, as soon as it is mined.

@@ -98,3 +98,9 @@ impl Rpc {
         true
     }
 }
+
+/// A number as JSON-RPC writes it, in hex.
+pub fn number(value: &Value) -> u128 {
+    let text = value.as_str().unwrap_or_else(|| panic!("no number: {value}"));
+    u128::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or_else(|_| panic!("no number: {value}"))
+}

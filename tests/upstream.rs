@@ -1,7 +1,7 @@
 //! What forks are made from in tests: a chain with a little on it, and a proxy that misbehaves on request.
 
 use crate::{
-    node::{ALICE, Node, PATIENCE, free_port},
+    node::{ALICE, Node, PATIENCE, STRANGER, free_port},
     tools,
 };
 use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::PrivatePkcs8KeyDer};
@@ -176,8 +176,6 @@ fn read(stream: &mut impl Read) -> Option<Value> {
     }
 }
 
-/// Nobody has its key, and no node funds it.
-const STRANGER: &str = "0x00000000000000000000000000000000000a11ce";
 /// Returns the word in slot 0, or, when called with data, stores the data's first word there and logs it.
 const KEEPER: &str = "36600f5760005460005260206000f35b6000358060005560005260206000a000";
 /// Flags that fail soon.

@@ -2,16 +2,13 @@
 
 use foreblock_tests::{
     anvil::Anvil,
-    node::{ALICE, Node},
+    node::{ALICE, BOB, Node, STRANGER},
     rpc::{Rpc, RpcError},
     tools::workspace,
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs};
 
-const BOB: &str = "0x70997970c51812dc3a010c7d01b50e0d17dc79c8";
-/// Nobody has its key.
-const STRANGER: &str = "0x00000000000000000000000000000000000a11ce";
 /// `MSTORE(0, 0xaa) REVERT(0, 32)`
 const REVERTS: &str = "0x600a600c600039600a6000f360aa60005260206000fd";
 /// `REVERT(0, 36)` with the data of an error `0x12345678(uint256)`.

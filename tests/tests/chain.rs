@@ -1,7 +1,8 @@
 //! The chain's side of the devnet: reorganisations, blobs, hardforks, system calls, limits, the Unix socket.
 
 use foreblock_tests::{
-    node::{ALICE, ALICE_KEY, Node},
+    node::{ALICE, ALICE_KEY, Node, STRANGER},
+    rpc::number,
     tools::{cast, succeed},
 };
 use serde_json::{Value, json};
@@ -12,40 +13,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-const STRANGER: &str = "0x00000000000000000000000000000000000a11ce";
 const BEACON_ROOTS: &str = "0x000f3df6d732807ef1319fb7b8bb8522d0beac02";
 const HISTORY: &str = "0x0000f90827f1c53a10cb7a02335b175320002935";
 const WITHDRAWALS: &str = "0x00000961ef480eb55e80d19ad83579a64c007002";
 const CONSOLIDATIONS: &str = "0x0000bbddc7ce488642fb579f8b00f3a590007251";
 
-fn number(value: &Value) -> u128 {
-    let text = value.as_str().unwrap_or_else(|| panic!("no number: {value}"));
-    u128::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or_else(|_| panic!("no number: {value}"))
-}
-
-fn pay(node: &Node, value: u64) -> String {
-    let tx = json!([{ "from": ALICE, "to": STRANGER, "value": format!("{value:#x}") }]);
-    node.rpc("eth_sendTransaction", tx).as_str().unwrap().to_owned()
-}
-
-fn balance(node: &Node) -> u128 {
-    number(&node.rpc("eth_getBalance", json!([STRANGER, "latest"])))
-}
-
-fn block(node: &Node, number: &str) -> Value {
-    node.rpc("eth_getBlockByNumber", json!([number, false]))
-}
-
 #[test]
 fn a_reorg_puts_other_blocks_in_place_of_the_last_ones() {
     let node = Node::start(&[]);
-    let gone: Vec<String> = (1..=3).map(|value| pay(&node, value)).collect();
-    let old: Vec<Value> = (1..=3).map(|at| block(&node, &format!("{at:#x}"))["hash"].clone()).collect();
+    let gone: Vec<String> = (1..=3).map(|value| node.pay(value)).collect();
+    let old: Vec<Value> = (1..=3).map(|at| node.block(&format!("{at:#x}"))["hash"].clone()).collect();
     let other = json!({ "from": ALICE, "to": STRANGER, "value": "0x64" });
     node.rpc("anvil_reorg", json!([2, [[other, 0], [other, 0], [other, 1]]]));
     assert_eq!(number(&node.rpc("eth_blockNumber", json!([]))), 3);
-    assert_eq!(balance(&node), 301);
-    let new: Vec<Value> = (1..=3).map(|at| block(&node, &format!("{at:#x}"))).collect();
+    assert_eq!(node.balance(STRANGER), 301);
+    let new: Vec<Value> = (1..=3).map(|at| node.block(&format!("{at:#x}"))).collect();
     assert_eq!(new[0]["hash"], old[0]);
     assert!(new[1]["hash"] != old[1] && new[2]["hash"] != old[2]);
     assert_eq!(new[2]["parentHash"], new[1]["hash"]);
@@ -61,7 +43,7 @@ fn a_reorg_puts_other_blocks_in_place_of_the_last_ones() {
         assert!(error.code == -32602 && error.message.contains(words), "{error:?}");
     }
     node.rpc("anvil_rollback", json!([3]));
-    assert_eq!(balance(&node), 0);
+    assert_eq!(node.balance(STRANGER), 0);
 }
 
 #[test]
@@ -89,8 +71,8 @@ fn each_hardfork_builds_blocks_of_its_shape() {
         let hash = node.rpc("eth_sendTransaction", tx);
         let receipt = node.receipt(hash.as_str().unwrap());
         assert_eq!(receipt["gasUsed"], "0x5208", "{fork}");
-        assert_eq!(balance(&node), 5, "{fork}");
-        let block = block(&node, "latest");
+        assert_eq!(node.balance(STRANGER), 5, "{fork}");
+        let block = node.block("latest");
         for (field, there) in [
             ("baseFeePerGas", base_fee),
             ("withdrawalsRoot", withdrawals),
@@ -121,16 +103,16 @@ fn system_contracts_are_there_from_their_forks_on_and_blocks_call_them() {
         node.rpc("anvil_mine", json!(["0x3"]));
         if since_prague {
             // EIP-2935: the hash of the parent is kept under the parent's number.
-            let parent = block(&node, "0x2");
+            let parent = node.block("0x2");
             let data = format!("0x{:064x}", 2);
             assert_eq!(node.rpc("eth_call", json!([{ "to": HISTORY, "data": data }, "latest"])), parent["hash"]);
         }
         if since_cancun {
             // EIP-4788: the root is kept under the block's time.
-            let time = number(&block(&node, "latest")["timestamp"]);
+            let time = number(&node.block("latest")["timestamp"]);
             let data = format!("0x{time:064x}");
             let root = node.rpc("eth_call", json!([{ "to": BEACON_ROOTS, "data": data }, "latest"]));
-            assert_eq!(root, block(&node, "latest")["parentBeaconBlockRoot"]);
+            assert_eq!(root, node.block("latest")["parentBeaconBlockRoot"]);
         }
     }
 }
@@ -138,15 +120,15 @@ fn system_contracts_are_there_from_their_forks_on_and_blocks_call_them() {
 #[test]
 fn requests_to_the_predeploys_reach_the_header() {
     let node = Node::start(&["--hardfork", "prague"]);
-    let empty = block(&node, "latest")["requestsHash"].clone();
+    let empty = node.block("latest")["requestsHash"].clone();
     // EIP-7002: public key (48 bytes) and amount; EIP-7251: two public keys. One wei is the fee.
     for (to, length) in [(WITHDRAWALS, 56), (CONSOLIDATIONS, 96)] {
         let data = format!("0x{}", "11".repeat(length));
         let hash = node.rpc("eth_sendTransaction", json!([{ "from": ALICE, "to": to, "data": data, "value": "0x1" }]));
         assert_eq!(node.receipt(hash.as_str().unwrap())["status"], "0x1", "{to}");
-        assert_ne!(block(&node, "latest")["requestsHash"], empty, "{to}");
+        assert_ne!(node.block("latest")["requestsHash"], empty, "{to}");
         node.rpc("evm_mine", json!([]));
-        assert_eq!(block(&node, "latest")["requestsHash"], empty, "the queue of {to} is empty again");
+        assert_eq!(node.block("latest")["requestsHash"], empty, "the queue of {to} is empty again");
     }
 }
 
@@ -297,7 +279,7 @@ fn a_tokens_balance_and_allowance_are_set_where_the_token_keeps_them() {
 #[test]
 fn a_state_file_holds_the_states_of_all_blocks_where_asked() {
     let node = Node::start(&["--preserve-historical-states"]);
-    (1..=3).for_each(|value| drop(pay(&node, value)));
+    (1..=3).for_each(|value| drop(node.pay(value)));
     // PUSH1 1 PUSH1 0 SSTORE, then a runtime that clears the slot: PUSH1 0 PUSH1 0 SSTORE STOP.
     let deploy = json!([{ "from": ALICE, "data": "0x6001600055656000600055006000526006601af3" }]);
     let receipt = node.receipt(node.rpc("eth_sendTransaction", deploy).as_str().unwrap());
@@ -320,7 +302,7 @@ fn a_state_file_holds_the_states_of_all_blocks_where_asked() {
     // Without the flag and the parameter, only the last state is there.
     let last = Node::start(&[]);
     last.rpc("anvil_loadState", json!([node.rpc("anvil_dumpState", json!([false]))]));
-    assert_eq!(balance(&last), 100);
+    assert_eq!(last.balance(STRANGER), 100);
     let error = last.try_rpc("eth_getBalance", json!([STRANGER, "0x1"])).unwrap_err();
     assert!(error.message.contains("not kept"), "{error:?}");
 }
@@ -328,18 +310,18 @@ fn a_state_file_holds_the_states_of_all_blocks_where_asked() {
 #[test]
 fn a_state_file_of_a_fork_is_loaded_on_that_fork_and_nowhere_else() {
     let upstream = Node::start(&[]);
-    pay(&upstream, 5);
+    upstream.pay(5);
     let url = upstream.url();
     let args = ["--fork-url", url.as_str(), "--fork-block-number", "1"];
     let fork = Node::start(&args);
-    pay(&fork, 6);
+    fork.pay(6);
     let state = fork.rpc("anvil_dumpState", json!([]));
     let again = Node::start(&args);
     again.rpc("anvil_loadState", json!([state]));
-    assert_eq!((balance(&again), number(&again.rpc("eth_blockNumber", json!([])))), (11, 2));
-    pay(&again, 1);
-    assert_eq!(balance(&again), 12);
-    assert_eq!(block(&again, "0x1")["hash"], block(&upstream, "0x1")["hash"]);
+    assert_eq!((again.balance(STRANGER), number(&again.rpc("eth_blockNumber", json!([])))), (11, 2));
+    again.pay(1);
+    assert_eq!(again.balance(STRANGER), 12);
+    assert_eq!(again.block("0x1")["hash"], upstream.block("0x1")["hash"]);
     let error = Node::start(&[]).try_rpc("anvil_loadState", json!([state])).unwrap_err();
     assert!(error.message.contains("--fork-url"), "{error:?}");
 }
@@ -364,6 +346,6 @@ fn blobs_of_mined_transactions_can_be_had() {
     assert_eq!(blobs[0].as_str().unwrap().len(), 2 + 2 * 131_072);
     let versioned = node.rpc("eth_getTransactionByHash", json!([hash]))["blobVersionedHashes"][0].clone();
     assert_eq!(node.rpc("anvil_getBlobByHash", json!([versioned])), blobs[0]);
-    let genesis = block(&node, "0x0")["timestamp"].clone();
+    let genesis = node.block("0x0")["timestamp"].clone();
     assert_eq!(node.rpc("anvil_getGenesisTime", json!([])), genesis);
 }

@@ -5,6 +5,7 @@ use alloy_sol_types::{SolCall, SolValue};
 use foreblock_precompile::abi::{DType, IInference, Tensor};
 use foreblock_tests::{
     node::{Node, free_port},
+    rpc::number,
     tools::{foreblock, python, succeed},
 };
 use serde_json::{Value, json};
@@ -81,11 +82,6 @@ struct World {
     metrics: String,
 }
 
-fn number(value: &Value) -> u64 {
-    let text = value.as_str().unwrap_or_else(|| panic!("no number: {value}"));
-    u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or_else(|_| panic!("no number: {value}"))
-}
-
 impl World {
     fn start() -> Self {
         let metrics = format!("127.0.0.1:{}", free_port());
@@ -94,7 +90,7 @@ impl World {
         let model: B256 = node.model_id("slow").parse().unwrap();
         let models = node.rpc("inference_models", json!([]));
         let slow = models.as_array().unwrap().iter().find(|one| one["name"] == "slow").unwrap();
-        let gas = 3 * number(&slow["gasPerRun"]) + 200_000;
+        let gas = 3 * number(&slow["gasPerRun"]) as u64 + 200_000;
         let accounts = node.rpc("eth_accounts", json!([]));
         let accounts = accounts.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect();
         Self { node, model, accounts, gas, metrics: format!("http://{metrics}/metrics") }
@@ -129,7 +125,7 @@ impl World {
     }
 
     fn height(&self) -> u64 {
-        number(&self.node.rpc("eth_blockNumber", json!([])))
+        number(&self.node.rpc("eth_blockNumber", json!([]))) as u64
     }
 
     fn wait_for_blocks(&self, blocks: u64) {
@@ -190,10 +186,10 @@ fn five_times_what_fits_is_ranked_and_the_rest_deferred_with_a_reason() {
     for one in &queued {
         assert_eq!(one["calls"][0]["model"], json!(world.model), "{one}");
         // The head may have moved between the two questions.
-        assert!(number(&one["predictedBlock"]) >= head, "{one} at block {head}");
+        assert!(number(&one["predictedBlock"]) >= head.into(), "{one} at block {head}");
         assert!(one["calls"][0]["position"].is_u64(), "{one}");
     }
-    assert!(queued.iter().any(|one| number(&one["predictedBlock"]) > head + 1), "some are for later blocks");
+    assert!(queued.iter().any(|one| number(&one["predictedBlock"]) > (head + 1).into()), "some are for later blocks");
     let hash = queued[0]["hash"].as_str().unwrap();
     assert_eq!(world.node.rpc("inference_status", json!([hash]))["hash"], json!(hash));
 
@@ -229,7 +225,7 @@ fn five_times_what_fits_is_ranked_and_the_rest_deferred_with_a_reason() {
     assert!(receipts.len() as f64 >= 0.7 * computed as f64, "{} included of {computed} computed", receipts.len());
     assert!(paid > 1.1 * offered, "mean tip of the included: {paid}, of all: {offered}");
     assert!(misses <= 5 + receipts.len() as u64 / 20, "{misses} misses: what is known to wait is not run");
-    let times: Vec<u64> = (first..=last)
+    let times: Vec<u128> = (first..=last)
         .map(|block| number(&world.node.rpc("eth_getBlockByNumber", json!([U256::from(block), false]))["timestamp"]))
         .collect();
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] <= 3), "blocks come at their time: {times:?}");
@@ -303,7 +299,7 @@ fn honest_transactions_get_in_under_every_attack_and_memory_stays_bounded() {
         thread::sleep(Duration::from_millis(100));
     }
     let included: Vec<u64> =
-        honest.iter().map(|hash| number(&world.receipt(hash).unwrap()["blockNumber"]) - sent_at).collect();
+        honest.iter().map(|hash| number(&world.receipt(hash).unwrap()["blockNumber"]) as u64 - sent_at).collect();
     let attacks = hostile.iter().filter(|hash| world.receipt(hash).is_some()).count();
     println!(
         "honest transactions waited {included:?} blocks; {attacks} of {} hostile ones were included",

@@ -1,17 +1,11 @@
 //! The devnet as an Ethereum node: what clients of anvil rely on.
 
-use foreblock_tests::node::{ALICE, Node};
+use foreblock_tests::{
+    node::{ALICE, BOB, Node, STRANGER},
+    rpc::number,
+};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-
-const BOB: &str = "0x70997970c51812dc3a010c7d01b50e0d17dc79c8";
-/// Nobody has its key.
-const STRANGER: &str = "0x00000000000000000000000000000000000a11ce";
-
-fn number(value: &Value) -> u128 {
-    let text = value.as_str().unwrap_or_else(|| panic!("no number: {value}"));
-    u128::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or_else(|_| panic!("no number: {value}"))
-}
 
 fn send(node: &Node, tx: Value) -> String {
     node.rpc("eth_sendTransaction", json!([tx])).as_str().unwrap().to_owned()

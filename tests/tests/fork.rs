@@ -2,19 +2,11 @@
 
 use foreblock_tests::{
     anvil::Anvil,
-    node::{ALICE, Node, free_port},
+    node::{ALICE, BOB, Node, STRANGER, free_port},
+    rpc::number,
     upstream::{Before, Proxy, fork, refused, word},
 };
 use serde_json::{Value, json};
-
-const BOB: &str = "0x70997970c51812dc3a010c7d01b50e0d17dc79c8";
-/// Nobody has its key, and no node funds it.
-const STRANGER: &str = "0x00000000000000000000000000000000000a11ce";
-
-fn number(value: &Value) -> u128 {
-    let text = value.as_str().unwrap_or_else(|| panic!("no number: {value}"));
-    u128::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or_else(|_| panic!("no number: {value}"))
-}
 
 fn a_fork_is_its_upstream_with_foreblock_on_top(before: &Before) {
     let node = fork(&before.url, &[]);

@@ -2,19 +2,12 @@
 //! made-up balance.
 
 use foreblock_tests::{
-    node::{ALICE, Node, free_port},
+    node::{ALICE, Node, STRANGER, free_port},
+    rpc::number,
     upstream::{Before, Fault, Proxy, eventually, fork, refused, word},
 };
 use serde_json::{Value, json};
 use std::time::Duration;
-
-/// Nobody has its key, and no node funds it.
-const STRANGER: &str = "0x00000000000000000000000000000000000a11ce";
-
-fn number(value: &Value) -> u128 {
-    let text = value.as_str().unwrap_or_else(|| panic!("no number: {value}"));
-    u128::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or_else(|_| panic!("no number: {value}"))
-}
 
 #[test]
 fn every_failure_of_the_upstream_is_an_error_and_never_a_balance() {

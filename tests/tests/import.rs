@@ -1,7 +1,8 @@
 //! `--init` and `--import`: genesis files in geth's format, and chains that another client has made.
 
 use foreblock_tests::{
-    node::{ALICE, Node, free_port},
+    node::{ALICE, Node, STRANGER, free_port},
+    rpc::number,
     tools::{finish, foreblock, workspace},
 };
 use serde_json::{Value, json};
@@ -10,26 +11,6 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
-
-const STRANGER: &str = "0x00000000000000000000000000000000000a11ce";
-
-fn number(value: &Value) -> u128 {
-    let text = value.as_str().unwrap_or_else(|| panic!("no number: {value}"));
-    u128::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or_else(|_| panic!("no number: {value}"))
-}
-
-fn pay(node: &Node, value: u64) -> String {
-    let tx = json!([{ "from": ALICE, "to": STRANGER, "value": format!("{value:#x}") }]);
-    node.rpc("eth_sendTransaction", tx).as_str().unwrap().to_owned()
-}
-
-fn balance(node: &Node) -> u128 {
-    number(&node.rpc("eth_getBalance", json!([STRANGER, "latest"])))
-}
-
-fn block(node: &Node, number: &str) -> Value {
-    node.rpc("eth_getBlockByNumber", json!([number, false]))
-}
 
 fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex")).collect()
@@ -60,17 +41,17 @@ fn chains_of_another_client_have_the_same_blocks_here() {
         let args = ["--init", genesis.to_str().unwrap(), "--import", file.to_str().unwrap()];
         let node = Node::start(&args);
         for (at, hash) in hashes.iter().enumerate() {
-            assert_eq!(block(&node, &format!("{at:#x}"))["hash"], json!(hash), "block {at} of {name}");
+            assert_eq!(node.block(&format!("{at:#x}"))["hash"], json!(hash), "block {at} of {name}");
         }
         assert_eq!(hashes.len(), height + 1, "{name}");
         assert_eq!(number(&node.rpc("eth_blockNumber", json!([]))), height as u128);
         // The chain goes on here.
         node.rpc("evm_mine", json!([]));
-        assert_eq!(block(&node, "latest")["parentHash"], json!(hashes[height]));
+        assert_eq!(node.block("latest")["parentHash"], json!(hashes[height]));
 
         // A header that claims another state is refused, by whatever its hash says.
         let mut forged = blocks.clone();
-        let root = bytes(&block(&node, "0x2")["stateRoot"].as_str().unwrap()[2..]);
+        let root = bytes(&node.block("0x2")["stateRoot"].as_str().unwrap()[2..]);
         let place = forged[1].windows(32).position(|window| window == root).expect("the header holds it");
         forged[1][place] ^= 1;
         fs::write(&file, forged.concat()).unwrap();
@@ -86,7 +67,7 @@ fn a_public_chains_genesis_has_its_hash() {
     let (genesis, file) = (vectors().join("sepolia.json"), folder.path().join("chain.rlp"));
     fs::write(&file, b"").unwrap();
     let node = Node::start(&["--init", genesis.to_str().unwrap(), "--import", file.to_str().unwrap()]);
-    let first = block(&node, "0x0");
+    let first = node.block("0x0");
     assert_eq!(first["hash"], "0x25a5cc106eea7138acab33231d7160d69cb777ee0c2c553fcddf5138993e6dd9");
     assert_eq!(first["stateRoot"], "0x5eb6e371a698b8d68f665192350ffcecbbbf322916f4b51bd79bb6887da3f494");
 }
@@ -112,14 +93,14 @@ fn a_genesis_file_gives_accounts_chain_id_and_forks() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(&["--init", &genesis(folder.path())]);
     assert_eq!(node.rpc("eth_chainId", json!([])), "0x539");
-    assert_eq!(balance(&node), 7);
-    let first = block(&node, "0x0");
+    assert_eq!(node.balance(STRANGER), 7);
+    let first = node.block("0x0");
     assert_eq!((&first["timestamp"], &first["baseFeePerGas"]), (&json!("0x65000000"), &json!("0x3b9aca00")));
     assert!(first.get("excessBlobGas").is_none());
     // Cancun comes at its time.
     node.rpc("evm_setNextBlockTimestamp", json!([4_000_000_000u64]));
     node.rpc("evm_mine", json!([]));
-    assert_eq!(block(&node, "latest")["excessBlobGas"], "0x0");
+    assert_eq!(node.block("latest")["excessBlobGas"], "0x0");
 }
 
 #[test]
@@ -130,7 +111,7 @@ fn an_imported_chain_is_the_one_that_was_exported_and_a_forged_one_is_refused() 
     let import = ["--init", &init, "--import", file.to_str().unwrap()];
     fs::write(&file, b"").unwrap();
     let source = Node::start(&import);
-    (1..=3).for_each(|value| drop(pay(&source, value)));
+    (1..=3).for_each(|value| drop(source.pay(value)));
     // PUSH1 1 PUSH1 0 SSTORE STOP, deployed by its own constructor: storage is part of the root.
     source.rpc("eth_sendTransaction", json!([{ "from": ALICE, "data": "0x600160005500" }]));
     let raw = |at: u64| {
@@ -140,8 +121,8 @@ fn an_imported_chain_is_the_one_that_was_exported_and_a_forged_one_is_refused() 
     let blocks: Vec<Vec<u8>> = (1..=4).map(raw).collect();
     fs::write(&file, blocks.concat()).unwrap();
     let copy = Node::start(&import);
-    assert_eq!(block(&copy, "latest"), block(&source, "latest"));
-    assert_eq!(balance(&copy), 13);
+    assert_eq!(copy.block("latest"), source.block("latest"));
+    assert_eq!(copy.balance(STRANGER), 13);
     assert_eq!(copy.rpc("eth_getBalance", json!([STRANGER, "0x1"])), "0x8");
 
     // The state root is 32 bytes after parent hash, ommers' hash and beneficiary in the header.
@@ -149,7 +130,7 @@ fn an_imported_chain_is_the_one_that_was_exported_and_a_forged_one_is_refused() 
         let root = bytes(&root[2..]);
         block.windows(32).position(|window| window == root).unwrap()
     };
-    let header = block(&source, "0x4");
+    let header = source.block("0x4");
     for (field, words) in [
         ("stateRoot", "the state root"),
         ("receiptsRoot", "the receipts' root"),

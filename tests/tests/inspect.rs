@@ -4,12 +4,11 @@
 use foreblock_tests::{
     anvil::Anvil,
     forecast::{RETURNS, create, wad_array},
-    node::{ALICE, ALICE_KEY, Node},
+    node::{ALICE, ALICE_KEY, BOB, Node},
     tools::{cast, succeed},
 };
 use serde_json::{Value, json};
 
-const BOB: &str = "0x70997970c51812dc3a010c7d01b50e0d17dc79c8";
 const ECRECOVER: &str = "0x0000000000000000000000000000000000000001";
 /// Hands its calldata on to the console.
 const TALKATIVE: &str =

@@ -8,6 +8,7 @@ use foreblock_precompile::{
 };
 use foreblock_tests::{
     node::{ALICE, Node, PATIENCE},
+    rpc::number,
     tools::node_22,
 };
 use serde_json::{Value, json};
@@ -129,11 +130,6 @@ impl World {
     }
 }
 
-fn number(value: &Value) -> u64 {
-    u64::from_str_radix(value.as_str().unwrap_or_default().trim_start_matches("0x"), 16)
-        .unwrap_or_else(|_| panic!("no number: {value}"))
-}
-
 #[test]
 fn subscribers_hear_of_outcomes_and_of_the_transactions_they_name() {
     let world = World::start();
@@ -193,9 +189,9 @@ fn the_fee_history_says_what_blocks_ran_and_what_the_next_one_costs() {
     }
     let history = world.node.rpc("inference_feeHistory", json!(["0x3", "latest"]));
     assert_eq!(history["oldestBlock"], "0x1");
-    let used: Vec<u64> = history["inferenceGasUsed"].as_array().unwrap().iter().map(number).collect();
+    let used: Vec<u128> = history["inferenceGasUsed"].as_array().unwrap().iter().map(number).collect();
     assert!(used[0] == 0 && used[1] > 0 && used[2] == 2 * used[1], "none, one and two inferences: {history}");
-    let prices: Vec<u64> = history["pricePerInferenceGas"].as_array().unwrap().iter().map(number).collect();
+    let prices: Vec<u128> = history["pricePerInferenceGas"].as_array().unwrap().iter().map(number).collect();
     assert_eq!(prices.len(), 4, "one more than there are blocks");
     assert!(
         prices.iter().all(|price| *price >= number(&history["unit"])),

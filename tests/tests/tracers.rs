@@ -3,6 +3,7 @@
 use foreblock_tests::{
     forecast::{RETURNS, create, wad_array},
     node::{ALICE, Node},
+    rpc::number,
     tools::{cast, succeed},
 };
 use serde_json::{Value, json};
@@ -57,11 +58,6 @@ impl Asked {
             assert!(operators.to_string().to_lowercase().contains(&signer), "{signer} is no operator of {operators}");
         }
     }
-}
-
-fn number(value: &Value) -> u64 {
-    let text = value.as_str().unwrap_or_else(|| panic!("no number: {value}"));
-    u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or_else(|_| panic!("no number: {value}"))
 }
 
 #[test]

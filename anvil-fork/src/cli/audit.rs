@@ -1,13 +1,11 @@
 //! `foreblock audit`: what would this machine have answered?
 
-use super::operator::{TlsFlags, compute, engine_name};
+use super::{EngineFlags, TlsFlags};
 use crate::{
     audit::{self, Sample, Verdict},
     follow::Producer,
 };
 use clap::Args;
-use foreblock_engine::{Catalog, Engine, ModelDir, engine::Config as EngineConfig, model_dir::data_dir};
-use std::path::PathBuf;
 
 /// Flags of an audit.
 #[derive(Args, Clone, Debug)]
@@ -23,12 +21,9 @@ pub struct AuditFlags {
     /// Last block; the head where it is not given
     #[arg(long, value_name = "NUM")]
     pub to: Option<u64>,
-    /// Where models are kept
-    #[arg(long, env = "FOREBLOCK_DATA_DIR", value_name = "PATH")]
-    pub data_dir: Option<PathBuf>,
-    /// What computes: exact (built in), ort (ONNX Runtime), or oip://HOST:PORT (https:// with TLS)
-    #[arg(long, default_value = "exact", value_parser = engine_name)]
-    pub engine: String,
+    /// What computes
+    #[command(flatten)]
+    pub engine: EngineFlags,
     /// TLS towards an engine elsewhere
     #[command(flatten)]
     pub tls: TlsFlags,
@@ -41,11 +36,7 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// Audits, prints what differs, and fails if anything does.
 pub fn run(flags: &AuditFlags) -> anyhow::Result<()> {
-    let data = data_dir(flags.data_dir.as_deref())?;
-    let catalog = Catalog::new(Some(ModelDir::new(&data)));
-    let mut config = EngineConfig::named(&flags.engine)?;
-    config.ort.data_dir = Some(data);
-    let engine = compute(&flags.engine, &Engine::new(catalog, config), &flags.tls.tls())?;
+    let engine = flags.engine.compute(&flags.engine.engine()?, &flags.tls)?;
     let producer = Producer::new(&flags.url, flags.tls.tls_ca.as_deref())?;
     let precompile = audit::precompile_of(&producer)?;
     let to = flags.to.map_or_else(|| producer.latest(), Ok)?;

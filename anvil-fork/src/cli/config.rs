@@ -1,6 +1,6 @@
 //! From flags to a validated configuration: the only place that makes the node's parts.
 
-use super::{flags::NodeFlags, genesis_file, operator::compute};
+use super::{EngineFlagsError, flags::NodeFlags, genesis_file};
 use crate::{
     accounts::{self, Accounts, AccountsError, wei},
     chain::{Block, Forked, Genesis, GenesisError, ImportError, Ledger, Spec, UnknownHardfork, wall},
@@ -14,9 +14,8 @@ use crate::{
 use alloy_primitives::{Address, B256, U256};
 use foreblock_engine::{
     Catalog, Engine, Kind, ModelDir,
-    cuda::DeviceError,
     engine::Config as EngineConfig,
-    model_dir::{DirError, data_dir},
+    model_dir::DirError,
     ort::{self, OrtError},
 };
 use foreblock_pre_executor::{
@@ -93,9 +92,9 @@ pub enum ConfigError {
     /// Workers.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// A GPU.
+    /// This process's engine.
     #[error(transparent)]
-    Device(#[from] DeviceError),
+    Engine(#[from] EngineFlagsError),
 }
 
 /// A node's configuration.
@@ -145,10 +144,7 @@ impl Config {
             spec.set_chain_id(chain_id);
         }
         check_address(flags.precompile, spec.evm_spec(flags.number, wall()))?;
-        let mut engine = EngineConfig::named(&flags.engine)?;
-        engine.threads = flags.inference_threads.unwrap_or(engine.threads).max(1);
-        engine.ort.library = flags.onnxruntime.clone();
-        engine.ort.data_dir = Some(data_dir(flags.data_dir.as_deref())?);
+        let engine = flags.engine.config()?;
         let operators = OperatorsConfig {
             count: flags.operators.unwrap_or(u8::from(flags.remote_operators.is_empty())).into(),
             hedge: flags.hedge,
@@ -164,7 +160,7 @@ impl Config {
             dump_state: flags.state.clone().or_else(|| flags.dump_state.clone()),
             dump_interval: flags.state_interval.map(Duration::from_secs),
             config_out: flags.config_out.clone(),
-            data_dir: data_dir(flags.data_dir.as_deref())?,
+            data_dir: flags.engine.folder()?,
             fork: ForkConfig {
                 options: flags.fork.options()?,
                 spec_given: init.is_some() || flags.hardfork != "latest",
@@ -206,8 +202,7 @@ impl Config {
             }
         };
         let pre_executor = PreExecutorConfig {
-            // Two nodes cannot share a store, so only who names a folder gets one on disk.
-            data_dir: self.flags.data_dir.as_ref().map(|_| self.data_dir.clone()),
+            data_dir: self.flags.engine.store()?,
             address: self.flags.precompile,
             ..Default::default()
         };
@@ -258,7 +253,7 @@ impl Config {
         if let Some(path) = &self.flags.replay {
             return Ok(Arc::new(Replay::new(path)?));
         }
-        let computes = compute(&self.flags.engine, engine, &self.flags.tls.tls())?;
+        let computes = self.flags.engine.compute(engine, &self.flags.tls)?;
         Ok(match &self.flags.record {
             Some(path) => Arc::new(Recorder::new(computes, path)?),
             None => computes,

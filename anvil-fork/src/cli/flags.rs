@@ -1,8 +1,8 @@
 //! What the user typed: plain data, with anvil's names and defaults.
 
 use super::{
-    AuditFlags, BenchCommand, ConformanceFlags, ForkFlags, ModelCommand, OperatorFlags, Place, SidecarFlags, TlsFlags,
-    operator::engine_name,
+    AuditFlags, BenchCommand, ConformanceFlags, EngineFlags, ForkFlags, ModelCommand, OperatorFlags, SidecarFlags,
+    TlsFlags,
 };
 use crate::{accounts, chain::Compat, pool::Order};
 use clap::{Args, Parser, Subcommand};
@@ -29,7 +29,7 @@ pub enum Command {
     Model {
         /// Where models are and what runs them.
         #[command(flatten)]
-        place: Place,
+        place: EngineFlags,
         /// What to do.
         #[command(subcommand)]
         command: ModelCommand,
@@ -38,7 +38,7 @@ pub enum Command {
     Setup {
         /// Where it goes.
         #[command(flatten)]
-        place: Place,
+        place: EngineFlags,
         /// For NVIDIA devices.
         #[arg(long)]
         cuda: bool,
@@ -58,7 +58,7 @@ pub enum Command {
     Bench {
         /// Where to look.
         #[command(flatten)]
-        place: Place,
+        place: EngineFlags,
         /// What to measure.
         #[command(subcommand)]
         command: BenchCommand,
@@ -75,7 +75,7 @@ pub enum Command {
     Doctor {
         /// What to look at.
         #[command(flatten)]
-        place: Place,
+        place: EngineFlags,
     },
     /// Print a shell's completions.
     #[command(visible_alias = "com")]
@@ -285,20 +285,9 @@ pub struct NodeFlags {
     #[arg(long, value_name = "FILE", help_heading = "State")]
     pub config_out: Option<PathBuf>,
 
-    /// Where models and outcomes are kept; outcomes stay in memory where this is not given
-    #[arg(long, env = "FOREBLOCK_DATA_DIR", value_name = "PATH", help_heading = "Inference")]
-    pub data_dir: Option<PathBuf>,
-    /// What computes: exact (built in), exact-cuda (the same answers from a GPU), ort, ort-cuda or ort-tensorrt
-    /// (ONNX Runtime on CPU or GPU), or oip://HOST:PORT, a
-    /// server of the Open Inference Protocol
-    #[arg(long, default_value = "exact", value_parser = engine_name, help_heading = "Inference")]
-    pub engine: String,
-    /// ONNX Runtime's library, or the folder that it is in
-    #[arg(long, value_name = "PATH", help_heading = "Inference")]
-    pub onnxruntime: Option<PathBuf>,
-    /// Threads of one model run; all cores where it is not given
-    #[arg(long, value_name = "NUM", help_heading = "Inference")]
-    pub inference_threads: Option<usize>,
+    /// What computes
+    #[command(flatten, next_help_heading = "Inference")]
+    pub engine: EngineFlags,
     /// Where the precompile stands; must end in 0F
     #[arg(long, value_name = "ADDRESS", default_value_t = foreblock_precompile::PRECOMPILE_ADDRESS, help_heading = "Inference")]
     pub precompile: alloy_primitives::Address,

@@ -1,19 +1,18 @@
 //! `foreblock operator`: a key, an engine, and a server of the Open Inference Protocol that signs what it answers.
 
+use super::EngineFlags;
 use alloy_signer_local::PrivateKeySigner;
 use anyhow::{Context, bail};
 use clap::Args;
-use foreblock_engine::{Catalog, Engine, ModelDir, engine::Config as EngineConfig, model_dir::data_dir};
 use foreblock_pre_executor::{
-    Compute, Store, StoreLimits,
-    oip::{Client, ConnectError, OipEngine, OipService, Tls, serve},
+    Store, StoreLimits,
+    oip::{OipService, Tls, serve},
     operators::{Fault, LocalOperator, Operator as _},
 };
 use foreblock_precompile::StatementDomain;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 /// Flags of an operator.
@@ -34,19 +33,9 @@ pub struct OperatorFlags {
     /// The chain for which it signs
     #[arg(long, value_name = "NUM", default_value_t = 31_337)]
     pub chain_id: u64,
-    /// Where models are kept
-    #[arg(long, env = "FOREBLOCK_DATA_DIR", value_name = "PATH")]
-    pub data_dir: Option<PathBuf>,
-    /// What computes: exact (built in), ort (ONNX Runtime), or a server of the Open Inference Protocol, oip://HOST:PORT, or
-    /// https://HOST:PORT with TLS
-    #[arg(long, default_value = "exact", value_parser = engine_name)]
-    pub engine: String,
-    /// ONNX Runtime's library, or the folder that it is in
-    #[arg(long, value_name = "PATH")]
-    pub onnxruntime: Option<PathBuf>,
-    /// Threads of one model run; all cores where it is not given
-    #[arg(long, value_name = "NUM")]
-    pub inference_threads: Option<usize>,
+    /// What computes
+    #[command(flatten)]
+    pub engine: EngineFlags,
     /// How it misbehaves, for tests of a network: slow=3s, lie, crash@10, flip=0.01 or silent
     #[arg(long, value_name = "FAULT", value_delimiter = ',')]
     pub fault: Vec<String>,
@@ -76,54 +65,27 @@ impl TlsFlags {
     }
 }
 
-/// Whether a name is an engine's.
-pub(super) fn engine_name(text: &str) -> Result<String, String> {
-    if EngineConfig::NAMES.contains(&text) || is_elsewhere(text) {
-        return Ok(text.to_owned());
-    }
-    Err(format!("expected {}, oip://HOST:PORT or https://HOST:PORT", EngineConfig::NAMES.join(", ")))
-}
-
-/// Whether an engine is a server of the protocol, without TLS or with it.
-fn is_elsewhere(engine: &str) -> bool {
-    engine.starts_with("oip://") || engine.starts_with("https://")
-}
-
-/// What computes: this process's engine, or a server elsewhere.
-pub(super) fn compute(name: &str, engine: &Engine, tls: &Tls) -> Result<Arc<dyn Compute>, ConnectError> {
-    if !is_elsewhere(name) {
-        return Ok(Arc::new(engine.clone()));
-    }
-    Ok(Arc::new(OipEngine::new(Client::new(name, tls)?, engine.catalog().clone())))
-}
-
 /// Runs an operator until it is interrupted.
 pub fn run(flags: &OperatorFlags) -> anyhow::Result<()> {
     let key = key(flags)?;
-    let data = data_dir(flags.data_dir.as_deref())?;
-    let catalog = Catalog::new(Some(ModelDir::new(&data)));
-    let mut config = EngineConfig::named(&flags.engine)?;
-    config.threads = flags.inference_threads.unwrap_or(config.threads).max(1);
-    config.ort.library = flags.onnxruntime.clone();
-    config.ort.data_dir = Some(data.clone());
-    let tls = flags.tls.tls();
-    let engine = compute(&flags.engine, &Engine::new(catalog.clone(), config), &tls)?;
+    let engine = flags.engine.engine()?;
+    let computes = flags.engine.compute(&engine, &flags.tls)?;
     // One folder a key and chain: the same key signing in two processes would contradict itself.
-    let kept = data.join("endorsed").join(format!("{}-{}", key.address(), flags.chain_id));
-    let operator = LocalOperator::new(key, StatementDomain::new(flags.chain_id), engine)
+    let kept = flags.engine.folder()?.join("endorsed").join(format!("{}-{}", key.address(), flags.chain_id));
+    let operator = LocalOperator::new(key, StatementDomain::new(flags.chain_id), computes)
         .remembering(Store::open(&kept, StoreLimits::default())?);
     let fault = |text: &String| text.parse::<Fault>().map_err(|reason| anyhow::anyhow!("--fault {text}: {reason}"));
     operator.set_faults(flags.fault.iter().map(fault).collect::<anyhow::Result<_>>()?);
     println!("Operator {} signs for chain {}", operator.address(), flags.chain_id);
     println!("Listening on {}", flags.listen);
-    let service = OipService::new(operator, catalog, flags.chain_id);
+    let service = OipService::new(operator, engine.catalog().clone(), flags.chain_id);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let until = async {
         if let Err(error) = super::node::interrupted().await {
             tracing::warn!(%error, "signals cannot be heard");
         }
     };
-    let served = runtime.block_on(serve(service, flags.listen, &tls, until));
+    let served = runtime.block_on(serve(service, flags.listen, &flags.tls.tls(), until));
     // A model may still run; nobody waits for it.
     runtime.shutdown_background();
     served.map_err(|error| anyhow::anyhow!("cannot serve at {}: {}", flags.listen, chain(&*error)))
@@ -204,13 +166,5 @@ mod tests {
         assert!(text.contains("\"version\":3") && !text.contains(&made.to_bytes().to_string()[2..]), "{text}");
         std::fs::write(&password, "wrong").unwrap();
         assert!(key(&line(&[])).is_err());
-    }
-
-    #[test]
-    fn engines_have_names() {
-        for good in ["exact", "ort", "oip://127.0.0.1:8081", "https://127.0.0.1:8081"] {
-            assert_eq!(engine_name(good), Ok(good.to_owned()));
-        }
-        assert!(engine_name("http://127.0.0.1").is_err());
     }
 }

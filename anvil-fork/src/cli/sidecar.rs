@@ -1,9 +1,6 @@
 //! `foreblock sidecar`: the pre-executor beside an unmodified client.
 
-use super::{
-    TlsFlags,
-    operator::{compute, engine_name},
-};
+use super::{EngineFlags, TlsFlags};
 use crate::{
     chain::{Spec, UnknownHardfork},
     fork::{ForkOptions, ForkPoint, Heads, url},
@@ -13,7 +10,6 @@ use crate::{
 use alloy_primitives::Address;
 use anyhow::Context;
 use clap::Args;
-use foreblock_engine::{Catalog, Engine, ModelDir, engine::Config as EngineConfig, model_dir::data_dir};
 use foreblock_pre_executor::{
     Config as PreExecutorConfig, PreExecutor, WatchLimits,
     oip::{Client, ConnectError, RemoteOperator},
@@ -52,18 +48,9 @@ pub struct SidecarFlags {
     /// Where the precompile stands
     #[arg(long, value_name = "ADDRESS", default_value_t = foreblock_precompile::PRECOMPILE_ADDRESS)]
     pub precompile: Address,
-    /// Where models and outcomes are kept; outcomes stay in memory where this is not given
-    #[arg(long, env = "FOREBLOCK_DATA_DIR", value_name = "PATH")]
-    pub data_dir: Option<PathBuf>,
-    /// What computes: exact (built in), ort (ONNX Runtime), or oip://HOST:PORT, a server of the Open Inference Protocol
-    #[arg(long, default_value = "exact", value_parser = engine_name)]
-    pub engine: String,
-    /// ONNX Runtime's library, or the folder that it is in
-    #[arg(long, value_name = "PATH")]
-    pub onnxruntime: Option<PathBuf>,
-    /// Threads of one model run; all cores where it is not given
-    #[arg(long, value_name = "NUM")]
-    pub inference_threads: Option<usize>,
+    /// What computes
+    #[command(flatten)]
+    pub engine: EngineFlags,
     /// Operators in this process, with a devnet's public keys: 1, or none where --operator names others
     #[arg(long, value_name = "NUM", value_parser = clap::value_parser!(u8).range(0..=31))]
     pub operators: Option<u8>,
@@ -127,22 +114,16 @@ fn spec(flags: &SidecarFlags, chain_id: u64) -> Result<Spec, UnknownHardfork> {
 }
 
 fn start(flags: &SidecarFlags, heads: &Heads) -> anyhow::Result<Arc<Sidecar>> {
-    let data = data_dir(flags.data_dir.as_deref())?;
-    let catalog = Catalog::new(Some(ModelDir::new(&data)));
-    let mut config = EngineConfig::named(&flags.engine)?;
-    config.threads = flags.inference_threads.unwrap_or(config.threads).max(1);
-    config.ort.library = flags.onnxruntime.clone();
-    config.ort.data_dir = Some(data.clone());
-    let engine = Engine::new(catalog, config);
+    let engine = flags.engine.engine()?;
+    let computes = flags.engine.compute(&engine, &flags.tls)?;
     let tls = flags.tls.tls();
-    let computes = compute(&flags.engine, &engine, &tls)?;
     let introduce = |url: &String| RemoteOperator::introduce(Client::new(url, &tls)?);
     let remote = flags.remote_operators.iter().map(introduce).collect::<Result<Vec<_>, ConnectError>>()?;
     let count = flags.operators.unwrap_or(u8::from(remote.is_empty())).into();
     let operators = OperatorsConfig { count, faults: Faults::default(), hedge: false, commit_first: false };
     let operators = Operators::new(&operators, heads.chain_id(), &engine, computes, remote)?;
     let config = PreExecutorConfig {
-        data_dir: flags.data_dir.as_ref().map(|_| data),
+        data_dir: flags.engine.store()?,
         address: flags.precompile,
         watch: WatchLimits { transactions_max: flags.pending_max, ..WatchLimits::default() },
         // The client's builder is elsewhere: nothing is run on its thread.

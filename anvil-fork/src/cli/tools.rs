@@ -1,35 +1,20 @@
 //! Commands that need no node: models, ONNX Runtime, what is found on this machine.
 
+use super::EngineFlags;
 use clap::{Args, Subcommand};
 use foreblock_engine::{
-    Catalog, Engine, ModelDir,
+    Catalog, Engine,
     certify::Wanted,
     commands::{self, AddArgs, CertifyArgs},
     engine::Config as EngineConfig,
     fetch::{self, Hardware},
     input::Format,
-    model_dir::data_dir,
     ort,
 };
 use std::{
     io::{self, Read, Write},
     path::PathBuf,
 };
-
-/// Where models are and what runs them.
-#[derive(Args, Clone, Debug)]
-pub struct Place {
-    /// Where models are kept
-    #[arg(long, env = "FOREBLOCK_DATA_DIR", value_name = "PATH")]
-    pub data_dir: Option<PathBuf>,
-    /// What computes: exact (built in), exact-cuda (the same answers from a GPU), ort, ort-cuda or ort-tensorrt (ONNX
-    /// Runtime on CPU or GPU)
-    #[arg(long, default_value = "exact", value_parser = EngineConfig::NAMES)]
-    pub engine: String,
-    /// ONNX Runtime's library, or the folder that it is in
-    #[arg(long, value_name = "PATH")]
-    pub onnxruntime: Option<PathBuf>,
-}
 
 /// What to do with models.
 #[derive(Clone, Debug, Subcommand)]
@@ -135,25 +120,20 @@ pub enum BenchCommand {
     },
 }
 
-impl Place {
-    fn config(&self) -> anyhow::Result<EngineConfig> {
-        let mut config = EngineConfig::named(&self.engine)?;
-        config.ort.library = self.onnxruntime.clone();
-        config.ort.data_dir = Some(data_dir(self.data_dir.as_deref())?);
-        Ok(config)
-    }
-
-    fn models(&self) -> anyhow::Result<ModelDir> {
-        Ok(ModelDir::new(&data_dir(self.data_dir.as_deref())?))
-    }
-
-    fn engine(&self) -> anyhow::Result<Engine> {
-        Ok(Engine::new(Catalog::new(Some(self.models()?)), self.config()?))
-    }
+/// Models are shown, run and measured by this machine.
+fn here(place: &EngineFlags) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !place.is_elsewhere(),
+        "--engine {}: this command computes here, so it takes {}",
+        place.engine,
+        EngineConfig::NAMES.join(", ")
+    );
+    Ok(())
 }
 
 /// `foreblock model`.
-pub fn model(place: &Place, command: ModelCommand) -> anyhow::Result<()> {
+pub fn model(place: &EngineFlags, command: ModelCommand) -> anyhow::Result<()> {
+    here(place)?;
     let mut out = io::stdout().lock();
     match command {
         ModelCommand::Add(flags) => {
@@ -192,7 +172,8 @@ pub fn model(place: &Place, command: ModelCommand) -> anyhow::Result<()> {
 }
 
 /// `foreblock bench`.
-pub fn bench(place: &Place, command: BenchCommand) -> anyhow::Result<()> {
+pub fn bench(place: &EngineFlags, command: BenchCommand) -> anyhow::Result<()> {
+    here(place)?;
     let BenchCommand::Engine { model } = command;
     let config = place.config()?;
     commands::bench(place.engine()?.catalog(), model.as_deref(), &config.ort, &mut io::stdout().lock())?;
@@ -226,8 +207,8 @@ fn content(input: Option<String>, file: Option<PathBuf>) -> anyhow::Result<(Vec<
 }
 
 /// `foreblock setup`: fetches ONNX Runtime into the data directory.
-pub fn setup(place: &Place, cuda: bool) -> anyhow::Result<()> {
-    let folder = data_dir(place.data_dir.as_deref())?.join("onnxruntime");
+pub fn setup(place: &EngineFlags, cuda: bool) -> anyhow::Result<()> {
+    let folder = place.folder()?.join("onnxruntime");
     let hardware = if cuda { Hardware::Cuda } else { Hardware::Cpu };
     let library = fetch::onnxruntime(hardware, &folder, &fetch::progress_bar())?;
     println!("ONNX Runtime is at {}; start with --engine ort to use it.", library.display());
@@ -235,8 +216,8 @@ pub fn setup(place: &Place, cuda: bool) -> anyhow::Result<()> {
 }
 
 /// `foreblock doctor`: what is found, what is missing, and what to do about it.
-pub fn doctor(place: &Place) -> anyhow::Result<()> {
-    let data = data_dir(place.data_dir.as_deref())?;
+pub fn doctor(place: &EngineFlags) -> anyhow::Result<()> {
+    let data = place.folder()?;
     let config = place.config()?;
     let mut problems = 0;
     let mut say = |what: &str, result: Result<String, String>, needed: bool| {

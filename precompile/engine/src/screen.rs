@@ -245,11 +245,7 @@ mod tests {
 
     #[test]
     fn a_loop_may_count_constants_and_lengths_but_no_values() {
-        let step = |op: &str, input: &[&str], output: &str| NodeProto {
-            input: input.iter().map(|name| (*name).into()).collect(),
-            output: vec![output.into()],
-            ..node("", op, vec![])
-        };
+        let step = |op: &str, input: &[&str], output: &str| NodeProto::new("", op, input, output);
         let one = TensorProto { name: Some("one".into()), data_type: Some(7), ..Default::default() };
         let with = |nodes| model(GraphProto { node: nodes, initializer: vec![one.clone()], ..Default::default() });
         let length = [step("Shape", &["x"], "s"), step("Gather", &["s", "one"], "n")];

@@ -1,13 +1,15 @@
 //! What the nodes are asked to do.
 
-use foreblock_tests::{node::ALICE, rpc::Rpc};
+use foreblock_tests::{
+    node::{ALICE, BOB},
+    rpc::Rpc,
+};
 use serde_json::{Value, json};
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-const BOB: &str = "0x70997970c51812dc3a010c7d01b50e0d17dc79c8";
 const CONNECTIONS: usize = 16;
 /// One turn of `eth_call`s.
 const TURN: Duration = Duration::from_secs(2);

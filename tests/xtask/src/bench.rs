@@ -24,41 +24,35 @@ pub(crate) struct Args {
 pub(crate) fn bench(workspace: &Workspace, args: &Args) -> anyhow::Result<bool> {
     let areas = areas(workspace)?;
     let Some(area) = &args.area else {
-        println!("areas: {}", names(&areas));
+        println!("areas: {}", areas.join(", "));
         return Ok(true);
     };
-    let Some((package, _)) = areas.iter().find(|(_, name)| name == area) else {
-        bail!("no area `{area}`; there are: {}", names(&areas));
-    };
+    if !areas.contains(area) {
+        bail!("no area `{area}`; there are: {}", areas.join(", "));
+    }
     let tools = provision(workspace)?;
+    // The devnet's program and the bench in one go, and of the whole workspace as in the tests, so that all share artifacts.
     let mut build = Command::new("cargo");
-    process::run(build.args(["build", "--release", "--package", "foreblock"]).current_dir(&workspace.root))?;
+    build.args(["build", "--release", "--workspace", "--bin", "foreblock", "--bench", area]);
+    process::run(build.current_dir(&workspace.root))?;
     let mut bench = Command::new("cargo");
-    bench.args(["bench", "--package", package, "--bench", area, "--"]).args(&args.program_args);
+    bench.args(["bench", "--workspace", "--bench", area, "--"]).args(&args.program_args);
     process::succeeds(bench.current_dir(&workspace.root).envs(tools.env()))
 }
 
-/// Every bench target of the workspace as (package, name).
-fn areas(workspace: &Workspace) -> anyhow::Result<Vec<(String, String)>> {
+/// Every bench target of the workspace.
+fn areas(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     let mut cargo = Command::new("cargo");
     cargo.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(&workspace.root);
     let metadata: Value = serde_json::from_str(&process::output(&mut cargo)?).context("cargo metadata is not JSON")?;
     let mut areas = Vec::new();
     for package in list(&metadata["packages"]) {
         let benches = list(&package["targets"]).iter().filter(|target| target["kind"][0] == "bench");
-        areas.extend(benches.map(|target| (text(&package["name"]), text(&target["name"]))));
+        areas.extend(benches.map(|target| target["name"].as_str().unwrap_or_default().to_owned()));
     }
     Ok(areas)
 }
 
 fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-fn names(areas: &[(String, String)]) -> String {
-    areas.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ")
 }

@@ -53,17 +53,19 @@ pub(crate) fn test(workspace: &Workspace, args: &Args) -> anyhow::Result<bool> {
     Ok(total.failed == 0 && total.passed > 0)
 }
 
-/// The devnet's program first, since end-to-end tests start it; then every crate's tests, all of them even after a failure.
+/// Every crate's tests, all of them even after a failure. End-to-end tests start the devnet's program: with the whole
+/// workspace cargo builds it, else it is built before.
 fn rust(workspace: &Workspace, tools: &Tools, runner_args: &[String]) -> anyhow::Result<Tally> {
-    let mut build = Command::new("cargo");
-    build.args(["build", "--release", "--package", "foreblock"]).current_dir(&workspace.root);
-    if !process::succeeds(&mut build)? {
-        return Ok(Tally::one(false));
-    }
     let mut cargo = Command::new("cargo");
     cargo.args(["test", "--release", "--no-fail-fast"]).current_dir(&workspace.root).envs(tools.env());
     if runner_args.is_empty() {
         cargo.arg("--workspace");
+    } else {
+        let mut build = Command::new("cargo");
+        build.args(["build", "--release", "--package", "foreblock"]).current_dir(&workspace.root);
+        if !process::succeeds(&mut build)? {
+            return Ok(Tally::one(false));
+        }
     }
     let mut tally = Tally::default();
     let exited_well = process::watch(cargo.args(runner_args), |line| tally += Tally::from_cargo(line))?;

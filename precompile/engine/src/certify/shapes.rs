@@ -129,8 +129,7 @@ mod tests {
     use super::*;
 
     fn node(op: &str) -> NodeProto {
-        let names = |names: &[&str]| names.iter().map(|name| (*name).into()).collect();
-        NodeProto { op_type: Some(op.into()), input: names(&["x", "w"]), output: names(&["y"]), ..Default::default() }
+        NodeProto::new("", op, &["x", "w"], "y")
     }
 
     #[test]

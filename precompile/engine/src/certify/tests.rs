@@ -11,16 +11,6 @@ use crate::{
 use foreblock_precompile::Outcome;
 use prost::Message;
 
-fn node(domain: &str, op: &str, inputs: &[&str], output: &str) -> NodeProto {
-    NodeProto {
-        domain: Some(domain.into()),
-        op_type: Some(op.into()),
-        input: inputs.iter().map(|name| (*name).into()).collect(),
-        output: vec![output.into()],
-        ..Default::default()
-    }
-}
-
 fn value(name: &str, dims: &[i64]) -> ValueInfoProto {
     let dim = |n: &i64| match n {
         -1 => DimensionValue::Param("N".into()),
@@ -35,14 +25,14 @@ fn value(name: &str, dims: &[i64]) -> ValueInfoProto {
 /// `tanh(x W)` with the operators of `tail` behind it.
 fn perceptron(tail: &[(&str, &str)]) -> Bytes {
     let weights: Vec<f32> = (0..64 * 8).map(|i| ((i * 37 % 101) as f32 - 50.0) / 97.0).collect();
-    let mut nodes = vec![node("", "MatMul", &["x", "w"], "h0"), node("", "Tanh", &["h0"], "h1")];
+    let mut nodes = vec![NodeProto::new("", "MatMul", &["x", "w"], "h0"), NodeProto::new("", "Tanh", &["h0"], "h1")];
     let mut last = String::from("h1");
     for (index, (domain, op)) in tail.iter().enumerate() {
         let next = format!("t{index}");
-        nodes.push(node(domain, op, &[&last], &next));
+        nodes.push(NodeProto::new(domain, op, &[&last], &next));
         last = next;
     }
-    nodes.push(node("", "Identity", &[&last], "y"));
+    nodes.push(NodeProto::new("", "Identity", &[&last], "y"));
     let graph = GraphProto {
         name: Some("g".into()),
         node: nodes,
@@ -91,6 +81,26 @@ fn an_exact_model_is_equal_over_all_settings_and_carries_golden_vectors() {
     assert!(text.contains("equal, byte for byte") && page.contains("<td>equal</td>") && !page.contains("DIFFERENT"));
     let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
     assert_eq!(json["modelId"], certified.published.manifest.id().to_string());
+}
+
+#[test]
+fn what_exporters_of_tabular_models_write_is_certified_as_exact() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/ml/models");
+    let mut wrong = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let graph = std::fs::read(&path).unwrap().into();
+        match run(&graph, options(Wanted::Exact, nowhere())) {
+            Ok(certified) => {
+                let matrix = certified.report.matrix.as_ref().unwrap();
+                if !matrix.cells.iter().all(|cell| cell.equal) || certified.report.golden_vectors == 0 {
+                    wrong.push(format!("{}: {}", path.display(), certified.report));
+                }
+            }
+            Err(error) => wrong.push(format!("{}: {error}", path.display())),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

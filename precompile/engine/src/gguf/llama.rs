@@ -141,13 +141,7 @@ impl Maker<'_> {
     }
 
     fn node(&mut self, op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) -> String {
-        self.nodes.push(NodeProto {
-            op_type: Some(op.into()),
-            input: inputs.iter().map(|name| (*name).into()).collect(),
-            output: vec![output.into()],
-            attribute,
-            ..Default::default()
-        });
+        self.nodes.push(NodeProto { attribute, ..NodeProto::new("", op, inputs, output) });
         output.into()
     }
 

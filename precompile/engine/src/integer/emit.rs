@@ -42,13 +42,7 @@ impl Emit {
 
     /// As [`Emit::node`], with the output's name given.
     pub(super) fn named(&mut self, op: &str, inputs: &[&str], attribute: Vec<AttributeProto>, output: &str) {
-        self.nodes.push(NodeProto {
-            op_type: Some(op.into()),
-            input: inputs.iter().map(|name| (*name).into()).collect(),
-            output: vec![output.into()],
-            attribute,
-            ..Default::default()
-        });
+        self.nodes.push(NodeProto { attribute, ..NodeProto::new("", op, inputs, output) });
     }
 
     /// Converts to another element type.

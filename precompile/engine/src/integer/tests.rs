@@ -108,12 +108,7 @@ impl Made {
     }
 
     fn model(self) -> Bytes {
-        let node = |op: &str, inputs: &[&str], output: &str| NodeProto {
-            op_type: Some(op.into()),
-            input: inputs.iter().map(|name| (*name).into()).collect(),
-            output: vec![output.into()],
-            ..Default::default()
-        };
+        let node = |op: &str, inputs: &[&str], output: &str| NodeProto::new("", op, inputs, output);
         let value = |name: &str| {
             let dim = [1, 8].map(|n| DimensionProto { value: Some(DimensionValue::Value(n)) }).to_vec();
             let tensor = TensorTypeProto { elem_type: Some(1), shape: Some(TensorShapeProto { dim }) };

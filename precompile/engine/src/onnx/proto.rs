@@ -119,6 +119,19 @@ pub struct NodeProto {
     pub overload: Option<String>,
 }
 
+impl NodeProto {
+    /// An operation of a domain, empty for ONNX's own, with one output and without parameters.
+    pub(crate) fn new(domain: &str, op: &str, inputs: &[&str], output: &str) -> Self {
+        Self {
+            domain: Some(domain.into()),
+            op_type: Some(op.into()),
+            input: inputs.iter().map(|name| (*name).into()).collect(),
+            output: vec![output.into()],
+            ..Default::default()
+        }
+    }
+}
+
 /// A parameter of an operation.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct AttributeProto {

@@ -90,7 +90,7 @@ fn made_weights(tensor: &Tensor, groups: usize, transposed: bool, context: &Cont
     Weights::new(tensor, groups, transposed, context.isa())
 }
 
-fn groups(node: &Node<'_>) -> Result<usize, LoadError> {
+pub(super) fn groups(node: &Node<'_>) -> Result<usize, LoadError> {
     usize::try_from(node.int("group", 1)?).ok().filter(|g| *g > 0).ok_or_else(|| node.error("group must be positive"))
 }
 

@@ -1,5 +1,6 @@
 //! Products of integers: `MatMulInteger`, `ConvInteger`, `QLinearMatMul`, `QLinearConv`. Sums are exact in `i64`.
 
+use super::conv::groups;
 use super::floats::{widen, widen_numbers};
 use super::matmul::batch_of;
 use super::quantize::{Spread, integers, quantized};
@@ -75,10 +76,6 @@ impl Centred {
     fn most(&self) -> u32 {
         self.values.iter().fold(0.0f32, |most, v| most.max(v.abs())) as u32
     }
-
-    fn last_axis(&self) -> usize {
-        self.shape.len().saturating_sub(1)
-    }
 }
 
 fn bytes(x: &Tensor) -> Result<Vec<f32>, Failure> {
@@ -93,7 +90,7 @@ fn bytes(x: &Tensor) -> Result<Vec<f32>, Failure> {
 enum Right {
     /// A matrix of the model.
     Fixed { packed: Vec<Packed>, k: usize, columns: usize, chain: usize },
-    /// Inputs `tensor` and `zero`, or a stack of matrices of the model.
+    /// An input, or a stack of matrices of the model.
     Given,
 }
 
@@ -126,7 +123,7 @@ fn product(
                 return Err(failure::wrong_shape(format!("cannot multiply shapes {a:?} and {:?}", [k, columns])));
             }
             let mut shape = a.shape.clone();
-            let last = a.last_axis();
+            let last = shape.len().saturating_sub(1);
             shape[last] = *columns;
             let rows = shape[..last].iter().product();
             let left = Strided { data: &a.values, line_stride: *k, k_stride: 1 };
@@ -240,8 +237,7 @@ struct Convolution {
 
 impl Convolution {
     fn new(node: &Node<'_>, at: usize, zero: usize) -> Result<Self, LoadError> {
-        let groups = usize::try_from(node.int("group", 1)?).ok().filter(|g| *g > 0);
-        let groups = groups.ok_or_else(|| node.error("group is not positive"))?;
+        let groups = groups(node)?;
         let known = Centred::known(node, at, zero, 0)?;
         let fixed = known.map(|w| Weights::new(&w, groups, node.isa())).transpose().map_err(|f| node.failure(f))?;
         Ok(Self { window: Window::of(node)?, groups, fixed })

@@ -157,12 +157,7 @@ fn slow_graph(n: i64) -> Bytes {
         let value = Some(TypeValue::Tensor(tensor));
         ValueInfoProto { name: Some(name.into()), r#type: Some(TypeProto { value }), doc_string: None }
     };
-    let node = |op: &str, input: &[&str], output: &str| NodeProto {
-        input: input.iter().map(|name| (*name).into()).collect(),
-        output: vec![output.into()],
-        op_type: Some(op.into()),
-        ..Default::default()
-    };
+    let node = |op: &str, input: &[&str], output: &str| NodeProto::new("", op, input, output);
     let graph = GraphProto {
         name: Some("g".into()),
         node: vec![node("Transpose", &["x"], "t"), node("MatMul", &["x", "t"], "m"), node("MatMul", &["m", "m"], "y")],

@@ -4,16 +4,6 @@ use crate::{
     onnx::proto::{AttributeProto, MapTypeProto, ModelProto, OperatorSetIdProto, StringStringEntryProto},
 };
 
-fn node(domain: &str, op: &str, inputs: &[&str], output: &str) -> NodeProto {
-    NodeProto {
-        domain: Some(domain.into()),
-        op_type: Some(op.into()),
-        input: inputs.iter().map(|name| (*name).into()).collect(),
-        output: vec![output.into()],
-        ..Default::default()
-    }
-}
-
 fn value(name: &str, dims: &[i64]) -> ValueInfoProto {
     let dim = dims.iter().map(|n| DimensionProto { value: Some(DimensionValue::Value(*n)) }).collect();
     let tensor = TensorTypeProto { elem_type: Some(1), shape: Some(TensorShapeProto { dim }) };
@@ -65,10 +55,10 @@ fn rewritten(file: &Bytes) -> Rewritten {
 #[test]
 fn answers_stay_and_what_has_no_part_in_them_goes() {
     let nodes = vec![
-        node("", "Add", &["a", "b"], "ab"),
-        node("", "Neg", &["ab"], "minus"),
-        node("", "Exp", &["x"], "unused"),
-        node("", "Mul", &["x", "minus"], "y"),
+        NodeProto::new("", "Add", &["a", "b"], "ab"),
+        NodeProto::new("", "Neg", &["ab"], "minus"),
+        NodeProto::new("", "Exp", &["x"], "unused"),
+        NodeProto::new("", "Mul", &["x", "minus"], "y"),
     ];
     let constants = vec![constant("a", &[1.0, 2.0]), constant("b", &[0.5, 0.25]), constant("nobody wants it", &[9.0])];
     let file = model(nodes, constants, value("y", &[2]));
@@ -90,7 +80,7 @@ fn a_map_of_each_row_becomes_a_matrix() {
         r#type: Some(7),
         ..Default::default()
     };
-    let mut zip = node("ai.onnx.ml", "ZipMap", &["row"], "maps");
+    let mut zip = NodeProto::new("ai.onnx.ml", "ZipMap", &["row"], "maps");
     zip.attribute = vec![labels];
     let kind = value("", &[]).r#type;
     let map = TypeProto {
@@ -100,7 +90,7 @@ fn a_map_of_each_row_becomes_a_matrix() {
     let r#type = Some(TypeProto { value: Some(TypeValue::Sequence(Box::new(sequence))) });
     let output = ValueInfoProto { name: Some("maps".into()), r#type, ..Default::default() };
     let axes = to_proto("axes", &Tensor::vector(vec![0i64]));
-    let file = model(vec![node("", "Unsqueeze", &["x", "axes"], "row"), zip], vec![axes], output);
+    let file = model(vec![NodeProto::new("", "Unsqueeze", &["x", "axes"], "row"), zip], vec![axes], output);
     let after = rewritten(&file);
     assert_eq!((after.nodes, after.maps), (1, 1));
     let loaded = ExactModel::load(after.graph.clone(), &LoadOptions::default()).unwrap();
@@ -111,9 +101,14 @@ fn a_map_of_each_row_becomes_a_matrix() {
 #[test]
 fn what_is_random_or_grows_is_not_folded() {
     let shape = to_proto("shape", &Tensor::vector(vec![1i64 << 20]));
-    let nodes = vec![node("", "ConstantOfShape", &["shape"], "zeros"), node("", "ReduceSum", &["zeros"], "sum")];
-    let mut nodes_random = vec![node("", "RandomNormal", &[], "noise"), node("", "Add", &["x", "noise"], "y")];
-    let file = model([nodes, vec![node("", "Add", &["x", "sum"], "y")]].concat(), vec![shape], value("y", &[2]));
+    let nodes = vec![
+        NodeProto::new("", "ConstantOfShape", &["shape"], "zeros"),
+        NodeProto::new("", "ReduceSum", &["zeros"], "sum"),
+    ];
+    let mut nodes_random =
+        vec![NodeProto::new("", "RandomNormal", &[], "noise"), NodeProto::new("", "Add", &["x", "noise"], "y")];
+    let file =
+        model([nodes, vec![NodeProto::new("", "Add", &["x", "sum"], "y")]].concat(), vec![shape], value("y", &[2]));
     assert_eq!(rewritten(&file).folded, 0);
     nodes_random[0].attribute.clear();
     let file = model(nodes_random, vec![], value("y", &[2]));

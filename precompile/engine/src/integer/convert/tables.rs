@@ -18,12 +18,7 @@ impl Converter<'_> {
         if (before.scale, before.zero) == (target.scale, target.zero) {
             return Ok(before.clone());
         }
-        let identity = NodeProto {
-            op_type: Some("Identity".into()),
-            input: vec!["x".into()],
-            output: vec!["y".into()],
-            ..Default::default()
-        };
+        let identity = NodeProto::new("", "Identity", &["x"], "y");
         let entries = self.entries(&identity, before, target)?;
         self.tables += 1;
         Ok(Quantised { name: self.emit.table(&before.name, entries), ..target.clone() })
