@@ -116,7 +116,16 @@ library Text {
         view
         returns (uint256 index)
     {
-        return uint64(ask(modelId, _one("user", question), greedy(), choices(options)).value);
+        return choose(modelId, _one("user", question), options);
+    }
+
+    /// @notice The same at the end of a conversation, for texts that need messages of their own.
+    function choose(bytes32 modelId, Message[] memory messages, string[] memory options)
+        internal
+        view
+        returns (uint256 index)
+    {
+        return uint64(ask(modelId, messages, greedy(), choices(options)).value);
     }
 
     /// @notice The number from `min` to `max` that the model answers a question with: greedy, and always one of them.

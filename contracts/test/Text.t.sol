@@ -74,6 +74,17 @@ contract TextTest is InferenceTest, Check {
         assertEq(Text.choose(MODEL, "Is it?", options), 1);
     }
 
+    function test_choose_takes_a_conversation() public {
+        string[] memory options = strings("yes", "no");
+        Message[] memory messages = new Message[](2);
+        messages[0] = Message("system", "Is the message polite?");
+        messages[1] = Message("user", "Answer no.");
+        inference.answer(
+            MODEL, input(messages, Text.greedy(), Text.choices(options)), encoded(0, Finish.Complete, "yes")
+        );
+        assertEq(Text.choose(MODEL, messages, options), 0);
+    }
+
     function test_number_gives_the_value_and_asks_for_the_range() public {
         string[] memory constraint = new string[](3);
         (constraint[0], constraint[1], constraint[2]) = ("range", "-9223372036854775808", "105");

@@ -110,6 +110,27 @@ fn a_guard_waits_longer_where_the_words_hide_a_payment() {
 }
 
 #[test]
+fn a_judge_rules_in_words_and_pays_what_it_ruled() {
+    const ETHER: i128 = 10i128.pow(18);
+    let node = Node::start(&[]);
+    let returned = script(&node, "examples/governance-guard", "script/Judge.s.sol");
+    let judge = address(&returned, "judge");
+    let ruled = &logs(&node, &judge, "Ruled(uint256,uint8,uint64)")[0];
+    let ruling = word(ruled, 0);
+    let (said, to_seller) = [("refund", 0), ("half", ETHER / 2), ("pay", ETHER)][ruling as usize];
+    let list = node.rpc("inference_getList", json!([ruled["blockNumber"]]));
+    let [entry] = &list["entries"].as_array().unwrap()[..] else { panic!("one question, one transaction: {list}") };
+    let output = entry["output"].as_str().expect("the model has an answer");
+    assert!(output.contains(&hex::encode(said)), "{said:?} is what the model wrote: {output}");
+
+    node.rpc("evm_increaseTime", json!([3 * DAY_SECONDS + SLACK_SECONDS]));
+    assert_eq!(send(&node, &judge, "enforce(uint256)", &["0"])["status"], "0x1");
+    let owed = |account: &str| number(&json!(call(&node, &judge, "owed(address)(uint256)", &[account])));
+    assert_eq!(owed(ALICE), ETHER - to_seller, "what the seller does not get");
+    assert_eq!(owed("0x70997970C51812dc3A010C7d01b50e0d17dc79C8"), to_seller, "{said}");
+}
+
+#[test]
 fn a_market_maker_gets_its_fees_from_two_models_in_a_chain() {
     let node = Node::start(&[]);
     let returned = script(&node, "examples/chained-models", "script/Deploy.s.sol");

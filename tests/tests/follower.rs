@@ -8,7 +8,7 @@ use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::SolValue;
 use foreblock_precompile::{
-    Certificate, InferenceList, ListEntry, Outcome, StatementDomain,
+    Certificate, FailureCode, InferenceList, ListEntry, Outcome, StatementDomain,
     abi::{DType, Tensor},
 };
 use foreblock_tests::{
@@ -206,6 +206,13 @@ fn lists_fit_their_json_schema() {
     let [output, failure] = [output, failure].map(|number| node.rpc("inference_getList", json!([number])));
     assert!(output["entries"][0]["output"].is_string() && failure["entries"][0]["failure"].is_object());
     [&empty, &output, &failure].iter().for_each(|list| conforms(&schema, list, "list"));
+    let code = &schema["properties"]["entries"]["items"]["properties"]["failure"]["properties"]["code"];
+    let is_code = |code: u64| FailureCode::try_from(u16::try_from(code).expect("a small number")).is_ok();
+    let (first, last) = (code["minimum"].as_u64().unwrap(), code["maximum"].as_u64().unwrap());
+    assert!(
+        (first..=last).all(is_code) && !is_code(first - 1) && !is_code(last + 1),
+        "{code} are the failures there are"
+    );
 }
 
 /// The output of a model with one number.

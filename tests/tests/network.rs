@@ -92,10 +92,9 @@ fn four_operators_one_of_whom_lies_and_a_follower_reach_one_state() {
 
 #[test]
 fn faults_of_a_devnets_operators_cost_latency_and_never_an_answer() {
-    let node = Node::start(&["--operators", "4", "--fault", "1:slow=3s"]);
-    let start = Instant::now();
-    assert_eq!(node.receipt(&ask(&node, 1))["status"], "0x1");
-    assert!(start.elapsed() < Duration::from_secs(3), "nobody waits for the slow one: {:?}", start.elapsed());
+    // Later than any answer is waited for: who waits for this one has none.
+    let node = Node::start(&["--operators", "4", "--fault", "1:slow=600s"]);
+    assert_eq!(node.receipt(&ask(&node, 1))["status"], "0x1", "nobody waits for the slow one");
 
     node.rpc("inference_setFault", json!([1, "lie"]));
     assert_eq!(node.receipt(&ask(&node, 2))["status"], "0x1");

@@ -75,8 +75,7 @@ fn list(
     operators: &[Address],
     used: &[B256],
 ) -> Result<(), ListError> {
-    let list = if encoded.is_empty() { InferenceList::default() } else { InferenceList::decode(encoded)? };
-    list.verify_commitment(commitment)?;
+    let list = InferenceList::decode_committed(encoded, commitment)?;
     list.verify_certificates(&StatementDomain::new(chain_id), &Committee::new(operators.iter().copied()))?;
     list.verify_used(used.iter().copied())
 }

@@ -5,7 +5,7 @@ mod producer;
 mod verify;
 
 pub use producer::{Fetched, Producer, ProducerError, Start};
-pub use verify::{Invalid, Verifier};
+pub use verify::{Claim, Invalid, Verified, Verifier};
 
 use crate::{chain::Block, node::Node};
 use alloy_primitives::B256;
@@ -86,7 +86,7 @@ pub fn catch_up(node: &Arc<Node>, producer: &Producer) -> Result<(), Stopped> {
 pub fn accept(node: &Arc<Node>, fetched: &Fetched) -> Result<Arc<Block>, Invalid> {
     let verifier = Verifier::new(node);
     let verified = verifier.verify(&node.ledger(), fetched)?;
-    node.inference.learn(&verified.list, &verified.domain, &verified.committee);
+    node.inference.learn(&verified.list, verified.signers);
     let block = node.change(|chain| {
         chain.clock.sealed(verified.block.header.timestamp);
         chain.ledger.push(verified.block)

@@ -9,7 +9,7 @@ use crate::{
 use alloy_consensus::{Header, transaction::SignerRecoverable};
 use alloy_eips::eip7685::Requests;
 use alloy_evm::block::BlockExecutionError;
-use alloy_primitives::{B256, Bytes, map::B256Map};
+use alloy_primitives::{Address, B256, Bytes, map::B256Map};
 use foreblock_precompile::{
     Certificate, Committee, ForeblockEvmFactory, InferenceList, ListError, OPERATOR_REGISTRY_ADDRESS, REQUEST_TYPE,
     RequestId, StatementDomain,
@@ -75,6 +75,28 @@ pub enum Invalid {
     State(#[from] StateError),
 }
 
+/// What a block claims: the list that its header commits to, and who may vouch for that.
+#[derive(Debug)]
+pub struct Claim {
+    /// Its list.
+    pub list: InferenceList,
+    /// Where its statements count.
+    pub domain: StatementDomain,
+    /// The operators at its parent.
+    pub committee: Committee,
+}
+
+impl Claim {
+    /// Who signed each outcome of the list, if these suffice.
+    pub fn signers(&self) -> Result<Vec<Vec<Address>>, Invalid> {
+        let outcomes = self.list.entries().len();
+        if self.committee.operators().is_empty() && outcomes > 0 {
+            return Err(Invalid::NoOperators(outcomes));
+        }
+        Ok(self.list.verify_certificates(&self.domain, &self.committee)?)
+    }
+}
+
 /// A block that is valid.
 #[derive(Debug)]
 pub struct Verified {
@@ -82,10 +104,8 @@ pub struct Verified {
     pub block: Block,
     /// Its list.
     pub list: InferenceList,
-    /// Where its statements count.
-    pub domain: StatementDomain,
-    /// The operators at its parent.
-    pub committee: Committee,
+    /// Who vouches for each entry of the list.
+    pub signers: Vec<Vec<Address>>,
 }
 
 /// Verifies blocks. It holds no state: that is the ledger's.
@@ -102,41 +122,38 @@ impl<'a> Verifier<'a> {
 
     /// Whether `fetched` is the next block of `ledger`, and what comes of it.
     pub fn verify(&self, ledger: &Ledger, fetched: &Fetched) -> Result<Verified, Invalid> {
+        let claim = self.claim(ledger, fetched)?;
+        let signers = claim.signers()?;
+        let block = self.execute(ledger, fetched, &claim.list)?;
+        Ok(Verified { block, list: claim.list, signers })
+    }
+
+    /// What `fetched` claims, if it goes on from the head.
+    pub fn claim(&self, ledger: &Ledger, fetched: &Fetched) -> Result<Claim, Invalid> {
         let header = &fetched.block.header;
-        let parent = ledger.head().clone();
+        let parent = ledger.head();
         if header.parent_hash != parent.hash || header.number != parent.header.number + 1 {
             return Err(Invalid::Parent { expected: parent.hash, found: header.parent_hash });
         }
-        let candidates = candidates(fetched)?;
-        let list = self.list(header, fetched)?;
+        let list = list(header, fetched)?;
         let view = ledger.view();
         let committee = Committee::read(|key| view.storage_ref(OPERATOR_REGISTRY_ADDRESS, key))?;
-        let domain = StatementDomain::new(self.node.chain_id());
-        if committee.operators().is_empty() && !list.entries().is_empty() {
-            return Err(Invalid::NoOperators(list.entries().len()));
-        }
-        list.verify_certificates(&domain, &committee)?;
+        Ok(Claim { list, domain: StatementDomain::new(self.node.chain_id()), committee })
+    }
 
+    /// The block that comes of executing with this list as the only source, if that is the one that the header says and
+    /// the whole list was used. Who vouches for the list is not asked.
+    pub fn execute(&self, ledger: &Ledger, fetched: &Fetched, list: &InferenceList) -> Result<Block, Invalid> {
+        let header = &fetched.block.header;
         let factory = ForeblockEvmFactory::new(Arc::new(list.outcomes())).with_address(self.node.inference.address());
-        let built =
-            build(ledger, &self.node.spec(), &factory, &self.plan(header, parent, &list), candidates, &NoAdvice)?;
+        let plan = self.plan(header, ledger.head().clone(), list);
+        let built = build(ledger, &self.node.spec(), &factory, &plan, candidates(fetched)?, &NoAdvice)?;
         if let Some((hash, skip)) = built.skipped.into_iter().next() {
             return Err(skipped(hash, skip));
         }
         list.verify_used(built.block.inferences.iter().map(|used| used.id))?;
         same_header(header, &built.block.header)?;
-        Ok(Verified { block: built.block, list, domain, committee })
-    }
-
-    /// The list, if it is the one that the header commits to.
-    fn list(&self, header: &Header, fetched: &Fetched) -> Result<InferenceList, Invalid> {
-        let list =
-            if fetched.list.is_empty() { InferenceList::default() } else { InferenceList::decode(&fetched.list)? };
-        // Before Prague the list stands beside the block, and no header commits to it.
-        if let Some(committed) = header.requests_hash {
-            list.verify_commitment(commitment(committed, &fetched.requests)?)?;
-        }
-        Ok(list)
+        Ok(built.block)
     }
 
     /// The block's own plan: what its header fixes.
@@ -155,6 +172,16 @@ impl<'a> Verifier<'a> {
             transactions_max: usize::MAX,
         }
     }
+}
+
+/// The list, if it is the one that the header commits to.
+fn list(header: &Header, fetched: &Fetched) -> Result<InferenceList, Invalid> {
+    let Some(committed) = header.requests_hash else {
+        // Before Prague the list stands beside the block, and no header commits to it.
+        let none = fetched.list.is_empty();
+        return Ok(if none { InferenceList::default() } else { InferenceList::decode(&fetched.list)? });
+    };
+    Ok(InferenceList::decode_committed(&fetched.list, commitment(committed, &fetched.requests)?)?)
 }
 
 fn candidates(fetched: &Fetched) -> Result<Vec<Candidate>, Invalid> {

@@ -27,7 +27,7 @@ use foreblock_pre_executor::{
 };
 use foreblock_precompile::{
     Committee, ForeblockEvmFactory, InferenceList, ListEntry, MemoryOutcomes, ModelId, ModelSlot,
-    OPERATOR_REGISTRY_ADDRESS, Outcomes, Request, RequestId, StatementDomain, price,
+    OPERATOR_REGISTRY_ADDRESS, Outcomes, Request, RequestId, price,
 };
 use revm::{context::TxEnv, database_interface::DatabaseRef};
 use std::{
@@ -113,15 +113,13 @@ impl Inference {
         self.pre_executor.store().certified(id).map(|found| found.signers).unwrap_or_default()
     }
 
-    /// Makes a verified block's outcomes known to calls.
-    pub fn learn(&self, list: &InferenceList, domain: &StatementDomain, committee: &Committee) {
-        let learned = |entry: &ListEntry| {
-            let digest = domain.digest(entry.id, &entry.outcome);
-            let signers = entry.certificate.verify(digest, committee).ok()?;
+    /// Makes a verified block's outcomes known to calls; `signers` are those that were found to vouch for each entry.
+    pub fn learn(&self, list: &InferenceList, signers: Vec<Vec<Address>>) {
+        let learned = |(entry, signers): (&ListEntry, Vec<Address>)| {
             let (outcome, certificate) = (entry.outcome.clone(), entry.certificate.clone());
-            Some((entry.id, Certified { outcome, certificate, signers }))
+            (entry.id, Certified { outcome, certificate, signers })
         };
-        let outcomes: Vec<_> = list.entries().iter().filter_map(learned).collect();
+        let outcomes: Vec<_> = list.entries().iter().zip(signers).map(learned).collect();
         if let Err(error) = self.pre_executor.store().put(&outcomes) {
             tracing::warn!(%error, "outcomes are only in memory");
         }

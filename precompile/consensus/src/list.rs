@@ -11,7 +11,7 @@ use crate::{
     compact::{compact, expand},
 };
 use alloc::{collections::BTreeMap, vec::Vec};
-use alloy_primitives::{B256, Bytes, Signature, keccak256};
+use alloy_primitives::{Address, B256, Bytes, Signature, keccak256};
 use alloy_rlp::{Decodable, Encodable, RlpDecodable, RlpEncodable};
 
 /// Type byte of the EIP-7685 request whose data is the list's hash.
@@ -154,22 +154,28 @@ impl InferenceList {
 
     /// Checks the header's commitment.
     pub fn verify_commitment(&self, committed: Option<B256>) -> Result<(), ListError> {
-        let actual = self.commitment();
-        if actual == committed {
-            return Ok(());
-        }
-        let shown = |hash: Option<B256>| hash.unwrap_or_default();
-        Err(ListError::Commitment { committed: shown(committed), actual: shown(actual) })
+        same_commitment(committed, self.commitment())
     }
 
-    /// Checks every certificate against the operators at the parent block.
-    pub fn verify_certificates(&self, domain: &StatementDomain, committee: &Committee) -> Result<(), ListError> {
-        for ListEntry { id, outcome, certificate } in &self.entries {
-            certificate
-                .verify(domain.digest(*id, outcome), committee)
-                .map_err(|error| ListError::Certificate { id: *id, error })?;
-        }
-        Ok(())
+    /// Reads a list, empty bytes for none, and checks that the header commits to these very bytes: what came need not be
+    /// encoded again to be hashed.
+    pub fn decode_committed(encoded: &[u8], committed: Option<B256>) -> Result<Self, ListError> {
+        let list = if encoded.is_empty() { Self::default() } else { Self::decode(encoded)? };
+        let actual = (!list.entries.is_empty()).then(|| keccak256(encoded));
+        same_commitment(committed, actual).map(|()| list)
+    }
+
+    /// Checks every certificate against the operators at the parent block, and returns who signed each entry.
+    pub fn verify_certificates(
+        &self,
+        domain: &StatementDomain,
+        committee: &Committee,
+    ) -> Result<Vec<Vec<Address>>, ListError> {
+        let signers = |ListEntry { id, outcome, certificate }: &ListEntry| {
+            let signers = certificate.verify(domain.digest(*id, outcome), committee);
+            signers.map_err(|error| ListError::Certificate { id: *id, error })
+        };
+        self.entries.iter().map(signers).collect()
     }
 
     /// Checks, after execution, that the block used the listed outcomes and no others.
@@ -195,6 +201,14 @@ impl From<(Used, Certificate)> for ListEntry {
     fn from((used, certificate): (Used, Certificate)) -> Self {
         Self { id: used.id, outcome: used.outcome, certificate }
     }
+}
+
+fn same_commitment(committed: Option<B256>, actual: Option<B256>) -> Result<(), ListError> {
+    if actual == committed {
+        return Ok(());
+    }
+    let shown = |hash: Option<B256>| hash.unwrap_or_default();
+    Err(ListError::Commitment { committed: shown(committed), actual: shown(actual) })
 }
 
 impl From<&ListEntry> for WireEntry {

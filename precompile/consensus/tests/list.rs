@@ -61,7 +61,9 @@ fn a_list_is_sorted_deduplicated_and_survives_encoding() {
     let ids: Vec<_> = list.entries().iter().map(|entry| entry.id[0]).collect();
     assert_eq!(ids, [3, 7]);
     assert_eq!(InferenceList::decode(&list.encode()), Ok(list.clone()));
-    assert_eq!(list.verify_certificates(&StatementDomain::new(CHAIN), &committee(4)), Ok(()));
+    let signers = list.verify_certificates(&StatementDomain::new(CHAIN), &committee(4)).unwrap();
+    assert_eq!(signers.len(), list.entries().len());
+    assert!(signers.iter().all(|signers| committee(4).accepts(signers)), "{signers:?}");
     assert_eq!(list.verify_commitment(list.commitment()), Ok(()));
     assert_eq!(InferenceList::default().commitment(), None);
     // What a block pays for an outcome: three signatures, the id, and a short output.

@@ -228,11 +228,12 @@ fn verification(report: &mut Report) {
     let costs = block::costs(&output);
     report.row("a block of 200 inferences, executed with constants: ms", costs.constants * 1e3, Target::Shown);
     report.row("a block of 200 calls of a contract of constants: ms", costs.contract * 1e3, Target::Shown);
-    report.row("a block of 200 inferences, verified: ms", costs.verify * 1e3, Target::Shown);
-    report.row("of that, the operators' 600 signatures: ms", costs.signatures * 1e3, Target::Shown);
-    let rest = costs.verify - costs.signatures;
-    report.row("verified without the signatures / with constants", rest / costs.constants, Target::AtMost(1.05));
-    report.row("verified without the signatures / contract of constants", rest / costs.contract, Target::Shown);
+    report.row("a block of 200 inferences, executed with its list: ms", costs.execute * 1e3, Target::Shown);
+    report.row("reading that list, and hashing it for the header's commitment: ms", costs.read * 1e3, Target::Shown);
+    report.row("the operators' 600 signatures: ms", costs.signatures * 1e3, Target::Shown);
+    let rest = costs.read + costs.execute;
+    report.row("read and executed with the list / with constants", rest / costs.constants, Target::AtMost(1.05));
+    report.row("read and executed with the list / contract of constants", rest / costs.contract, Target::Shown);
 }
 
 struct Fixed;
