@@ -86,6 +86,9 @@ fn four_operators_one_of_whom_lies_and_a_follower_reach_one_state() {
 
     // The follower knows no model, and writes nothing.
     assert_eq!(follower.rpc("inference_models", json!([])), json!([]));
+    if let Ok(mapped) = std::fs::read_to_string(format!("/proc/{}/maps", follower.pid())) {
+        assert!(!mapped.contains("onnxruntime"), "ONNX Runtime is loaded:\n{mapped}");
+    }
     let refused = follower.try_rpc("evm_mine", json!([])).unwrap_err();
     assert!(refused.message.contains(&producer.url()), "{refused:?}");
 }

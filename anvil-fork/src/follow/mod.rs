@@ -5,7 +5,7 @@ mod producer;
 mod verify;
 
 pub use producer::{Fetched, Producer, ProducerError, Start};
-pub use verify::{Claim, Invalid, Verified, Verifier};
+pub use verify::{Claim, Invalid, Verified, Verifier, candidates};
 
 use crate::{chain::Block, node::Node};
 use alloy_primitives::B256;

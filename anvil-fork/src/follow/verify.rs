@@ -124,7 +124,7 @@ impl<'a> Verifier<'a> {
     pub fn verify(&self, ledger: &Ledger, fetched: &Fetched) -> Result<Verified, Invalid> {
         let claim = self.claim(ledger, fetched)?;
         let signers = claim.signers()?;
-        let block = self.execute(ledger, fetched, &claim.list)?;
+        let block = self.execute(ledger, &fetched.block.header, candidates(fetched)?, &claim.list)?;
         Ok(Verified { block, list: claim.list, signers })
     }
 
@@ -141,13 +141,18 @@ impl<'a> Verifier<'a> {
         Ok(Claim { list, domain: StatementDomain::new(self.node.chain_id()), committee })
     }
 
-    /// The block that comes of executing with this list as the only source, if that is the one that the header says and
-    /// the whole list was used. Who vouches for the list is not asked.
-    pub fn execute(&self, ledger: &Ledger, fetched: &Fetched, list: &InferenceList) -> Result<Block, Invalid> {
-        let header = &fetched.block.header;
+    /// The block that comes of executing these transactions with this list as the only source, if that is the one that the
+    /// header says and the whole list was used. Who vouches for the list is not asked.
+    pub fn execute(
+        &self,
+        ledger: &Ledger,
+        header: &Header,
+        transactions: Vec<Candidate>,
+        list: &InferenceList,
+    ) -> Result<Block, Invalid> {
         let factory = ForeblockEvmFactory::new(Arc::new(list.outcomes())).with_address(self.node.inference.address());
         let plan = self.plan(header, ledger.head().clone(), list);
-        let built = build(ledger, &self.node.spec(), &factory, &plan, candidates(fetched)?, &NoAdvice)?;
+        let built = build(ledger, &self.node.spec(), &factory, &plan, transactions, &NoAdvice)?;
         if let Some((hash, skip)) = built.skipped.into_iter().next() {
             return Err(skipped(hash, skip));
         }
@@ -184,7 +189,8 @@ fn list(header: &Header, fetched: &Fetched) -> Result<InferenceList, Invalid> {
     Ok(InferenceList::decode_committed(&fetched.list, commitment(committed, &fetched.requests)?)?)
 }
 
-fn candidates(fetched: &Fetched) -> Result<Vec<Candidate>, Invalid> {
+/// Its transactions, each with its sender.
+pub fn candidates(fetched: &Fetched) -> Result<Vec<Candidate>, Invalid> {
     let candidate = |tx: &alloy_consensus::TxEnvelope| {
         let hash = *tx.tx_hash();
         let tx = tx.clone().try_into_recovered().map_err(|_| Invalid::Sender(hash))?;
