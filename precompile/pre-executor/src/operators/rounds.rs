@@ -6,7 +6,7 @@ use crate::{
     agreement::{Agreed, Heard, SignedStatement, agree, contradiction, equivocation, fits},
 };
 use alloy_primitives::{Address, B256, Bytes};
-use foreblock_precompile::{Committee, Outcome, RequestId};
+use foreblock_precompile::{Committee, Outcome, RequestId, StatementDomain};
 use std::{
     cell::Cell,
     sync::{
@@ -56,14 +56,12 @@ impl<'a> Round<'a> {
 
     fn exact(&self) -> Vec<Option<Agreed>> {
         let mut votes = Votes::new(self);
-        self.hear(
-            |operator, question| operator.answer(question, true),
-            |from| {
-                let answers = from.said.into_iter().map(Result::ok);
-                answers.enumerate().for_each(|(at, answer)| votes.add(at, from.operator, answer));
-                votes.all_agreed()
-            },
-        );
+        let domain = self.panel.domain.clone();
+        let ask = move |operator: &dyn Operator, question: &Question| {
+            let said = question.inputs.iter().zip(operator.answer(question, true));
+            said.map(|((id, _), answer)| heard(operator, *id, answer?, &domain)).collect()
+        };
+        self.hear(ask, |from| votes.add_all(from));
         votes.end()
     }
 
@@ -82,23 +80,28 @@ impl<'a> Round<'a> {
             GRACE,
         );
         let mut votes = Votes::new(self);
+        let domain = self.panel.domain.clone();
+        let ask = move |operator: &dyn Operator, question: &Question| {
+            let revealed = |((id, _), said): (&(RequestId, Bytes), Result<(Answer, B256), Unavailable>)| {
+                let (answer, salt) = said?;
+                Ok((heard(operator, *id, answer, &domain)?, salt))
+            };
+            question.inputs.iter().zip(operator.reveal(question)).map(revealed).collect()
+        };
         // From here on a commitment comes too late: answers are being shown.
-        self.hear(
-            |operator, question| operator.reveal(question),
-            |from| {
-                for (at, said) in from.said.into_iter().enumerate().take(self.inputs().len()) {
-                    let Ok((answer, salt)) = said else { continue };
-                    let id = self.inputs()[at].0;
-                    let kept = |(who, commitment): &&(Address, B256)| {
-                        *who == from.operator && fits(*commitment, id, &answer.outcome, salt, *who)
-                    };
-                    if committed[at].iter().find(kept).is_some() {
-                        votes.add(at, from.operator, Some(answer));
-                    }
+        self.hear(ask, |from| {
+            for ((at, known), said) in committed.iter().enumerate().zip(from.said) {
+                let Ok((heard, salt)) = said else { continue };
+                let SignedStatement { id, outcome, .. } = heard.statement();
+                let kept = |(who, commitment): &(Address, B256)| {
+                    *who == from.operator && fits(*commitment, *id, outcome, salt, *who)
+                };
+                if known.iter().any(kept) {
+                    votes.add(at, heard);
                 }
-                votes.all_agreed()
-            },
-        );
+            }
+            votes.all_agreed()
+        });
         votes.end()
     }
 
@@ -126,19 +129,16 @@ impl<'a> Round<'a> {
     fn endorsed(&self, chosen: Vec<Option<Outcome>>) -> Vec<Option<Agreed>> {
         let mut votes = Votes::new(self);
         votes.undecidable(chosen.iter().map(Option::is_none));
+        let domain = self.panel.domain.clone();
         let ask = move |operator: &dyn Operator, question: &Question| {
             let endorse = |((id, _), chosen): (&(RequestId, _), &Option<Outcome>)| {
                 let outcome = chosen.clone().ok_or_else(|| Unavailable("nothing was chosen".into()))?;
                 let signature = Some(operator.endorse(question, *id, &outcome)?);
-                Ok(Answer { outcome, signature })
+                heard(operator, *id, Answer { outcome, signature }, &domain)
             };
             question.inputs.iter().zip(&chosen).map(endorse).collect()
         };
-        self.hear(ask, |from| {
-            let answers = from.said.into_iter().map(Result::ok);
-            answers.enumerate().for_each(|(at, answer)| votes.add(at, from.operator, answer));
-            votes.all_agreed()
-        });
+        self.hear(ask, |from| votes.add_all(from));
         votes.end()
     }
 
@@ -220,6 +220,23 @@ impl<'a> Round<'a> {
     }
 }
 
+/// What an operator signed, and who signed it. Operators' threads find that out side by side: recovering a key takes longer
+/// than all else that agreement needs.
+fn heard(
+    operator: &dyn Operator,
+    id: RequestId,
+    answer: Answer,
+    domain: &StatementDomain,
+) -> Result<Heard, Unavailable> {
+    let refused = |what: &str| Unavailable(format!("operator {}, request {id}: {what}", operator.address()));
+    let signature = answer.signature.ok_or_else(|| refused("it gives an answer that it does not sign"))?;
+    let statement = SignedStatement { id, outcome: answer.outcome, signature };
+    if operator.is_local() {
+        return Ok(Heard::own(operator.address(), statement));
+    }
+    Heard::check(statement, domain).ok_or_else(|| refused("its signature is none"))
+}
+
 /// Statements on each input, and what they decide.
 struct Votes<'a> {
     round: &'a Round<'a>,
@@ -238,20 +255,20 @@ impl<'a> Votes<'a> {
         self.undecidable = which.collect();
     }
 
-    fn add(&mut self, at: usize, operator: Address, answer: Option<Answer>) {
-        let (Some((id, _)), Some(Answer { outcome, signature: Some(signature) })) =
-            (self.round.inputs().get(at), answer)
-        else {
-            return;
-        };
-        let statement = SignedStatement { id: *id, outcome, signature };
-        let panel = self.round.panel;
-        let local = panel.seats.iter().any(|seat| seat.operator.address() == operator && seat.operator.is_local());
-        let heard = if local { Some(Heard::own(operator, statement)) } else { Heard::check(statement, &panel.domain) };
-        let Some(heard) = heard else { return };
+    /// What one operator said; whether all is decided with that.
+    fn add_all(&mut self, from: FromOne<Heard>) -> bool {
+        for (at, said) in from.said.into_iter().enumerate() {
+            if let Ok(heard) = said {
+                self.add(at, heard);
+            }
+        }
+        self.all_agreed()
+    }
+
+    fn add(&mut self, at: usize, heard: Heard) {
         self.heard[at].push(heard);
         if self.agreed[at].is_none() {
-            self.agreed[at] = agree(*id, self.round.committee, &self.heard[at]);
+            self.agreed[at] = agree(self.round.inputs()[at].0, self.round.committee, &self.heard[at]);
         }
     }
 
