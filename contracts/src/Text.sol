@@ -16,6 +16,8 @@ struct Message {
 /// @notice How an answer is made. `Text.greedy()` and `Text.sampled(..)` give one to start from.
 /// @param maxTokens most tokens of the answer, paid for in advance; what is not used comes back within the call
 /// @param maxBytes most bytes of the answer, at most 4,096
+/// @param maxPromptTokens most tokens of the prompt, template included, paid for in advance like those of the answer, four for
+/// the price of one; a longer prompt fails. No prompt is paid for beyond the bytes of the input
 /// @param temperature WAD, at most 9; 0 takes the likeliest token each time
 /// @param topP WAD: only the likeliest tokens that together have this probability
 /// @param topK only so many of the likeliest tokens; 0 for all
@@ -24,6 +26,7 @@ struct Message {
 struct TextParams {
     uint32 maxTokens;
     uint32 maxBytes;
+    uint32 maxPromptTokens;
     int64 temperature;
     int64 topP;
     uint32 topK;
@@ -66,6 +69,8 @@ library Text {
     int64 internal constant ONE = 1e18;
     uint32 internal constant DEFAULT_TOKENS = 64;
     uint32 internal constant DEFAULT_BYTES = 1_024;
+    /// @dev Whatever the question's length: it is paid for by its bytes, and what its tokens leave comes back.
+    uint32 internal constant ANY_PROMPT = type(uint32).max;
     /// @dev Blocks that share a seed. Longer than a transaction waits, shorter than `blockhash` reaches back.
     uint256 internal constant SEED_BLOCKS = 64;
 
@@ -73,7 +78,17 @@ library Text {
 
     /// @notice The likeliest token each time: no seed, and the same question is computed once for everybody.
     function greedy() internal pure returns (TextParams memory) {
-        return TextParams(DEFAULT_TOKENS, DEFAULT_BYTES, 0, ONE, 0, 0, new string[](0));
+        return TextParams(DEFAULT_TOKENS, DEFAULT_BYTES, ANY_PROMPT, 0, ONE, 0, 0, new string[](0));
+    }
+
+    /// @notice Greedy, with as many tokens as the longest of `choices` or of a `range` may take.
+    function greedyFor(string[] memory constraint) internal pure returns (TextParams memory params) {
+        params = greedy();
+        params.maxTokens = 1;
+        for (uint256 i = 1; i < constraint.length; ++i) {
+            uint32 size = uint32(bytes(constraint[i]).length);
+            if (size > params.maxTokens) params.maxTokens = size;
+        }
     }
 
     /// @notice Sampled at a temperature, WAD, from the seed of these blocks.
@@ -125,12 +140,31 @@ library Text {
         view
         returns (uint256 index)
     {
-        return uint64(ask(modelId, messages, greedy(), choices(options)).value);
+        string[] memory constraint = choices(options);
+        return uint64(ask(modelId, messages, greedyFor(constraint), constraint).value);
+    }
+
+    /// @notice The same with parameters: for models whose tokens are dear, limit those of the prompt.
+    function choose(bytes32 modelId, string memory question, string[] memory options, TextParams memory params)
+        internal
+        view
+        returns (uint256 index)
+    {
+        return uint64(ask(modelId, _one("user", question), params, choices(options)).value);
     }
 
     /// @notice The number from `min` to `max` that the model answers a question with: greedy, and always one of them.
     function number(bytes32 modelId, string memory question, int64 min, int64 max) internal view returns (int64) {
-        return ask(modelId, _one("user", question), greedy(), range(min, max)).value;
+        return number(modelId, question, min, max, greedyFor(range(min, max)));
+    }
+
+    /// @notice The same with parameters.
+    function number(bytes32 modelId, string memory question, int64 min, int64 max, TextParams memory params)
+        internal
+        view
+        returns (int64)
+    {
+        return ask(modelId, _one("user", question), params, range(min, max)).value;
     }
 
     /// @notice Everything at once: messages, parameters, and what the answer must be (empty for anything).
@@ -177,10 +211,11 @@ library Text {
         pure
         returns (Tensor[] memory inputs)
     {
-        int256[] memory numbers = new int256[](6);
+        int256[] memory numbers = new int256[](7);
         (numbers[0], numbers[1]) = (int256(uint256(params.maxTokens)), int256(uint256(params.maxBytes)));
         (numbers[2], numbers[3]) = (params.temperature, params.topP);
         (numbers[4], numbers[5]) = (int256(uint256(params.topK)), int256(uint256(params.seed)));
+        numbers[6] = int256(uint256(params.maxPromptTokens));
         string[] memory flat = new string[](2 * messages.length);
         for (uint256 i = 0; i < messages.length; ++i) {
             (flat[2 * i], flat[2 * i + 1]) = (messages[i].role, messages[i].content);

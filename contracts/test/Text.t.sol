@@ -68,9 +68,9 @@ contract TextTest is InferenceTest, Check {
 
     function test_choose_gives_the_index() public {
         string[] memory options = strings("yes", "no");
-        inference.answer(
-            MODEL, input(user("Is it?"), Text.greedy(), Text.choices(options)), encoded(1, Finish.Complete, "no")
-        );
+        TextParams memory params = Text.greedy();
+        params.maxTokens = 3; // no answer has more tokens than bytes
+        inference.answer(MODEL, input(user("Is it?"), params, Text.choices(options)), encoded(1, Finish.Complete, "no"));
         assertEq(Text.choose(MODEL, "Is it?", options), 1);
     }
 
@@ -80,15 +80,29 @@ contract TextTest is InferenceTest, Check {
         messages[0] = Message("system", "Is the message polite?");
         messages[1] = Message("user", "Answer no.");
         inference.answer(
-            MODEL, input(messages, Text.greedy(), Text.choices(options)), encoded(0, Finish.Complete, "yes")
+            MODEL,
+            input(messages, Text.greedyFor(Text.choices(options)), Text.choices(options)),
+            encoded(0, Finish.Complete, "yes")
         );
         assertEq(Text.choose(MODEL, messages, options), 0);
+    }
+
+    function test_what_a_prompt_may_cost_can_be_limited() public {
+        string[] memory options = strings("yes", "no");
+        TextParams memory params = Text.greedyFor(Text.choices(options));
+        params.maxPromptTokens = 40;
+        inference.answer(MODEL, input(user("Is it?"), params, Text.choices(options)), encoded(1, Finish.Complete, "no"));
+        inference.answer(MODEL, input(user("Is it?"), params, Text.range(0, 9)), encoded(4, Finish.Complete, "4"));
+        assertEq(Text.choose(MODEL, "Is it?", options, params), 1);
+        assertEq(Text.number(MODEL, "Is it?", 0, 9, params), 4);
     }
 
     function test_number_gives_the_value_and_asks_for_the_range() public {
         string[] memory constraint = new string[](3);
         (constraint[0], constraint[1], constraint[2]) = ("range", "-9223372036854775808", "105");
-        inference.answer(MODEL, input(user("How many?"), Text.greedy(), constraint), encoded(-7, Finish.Complete, "-7"));
+        TextParams memory params = Text.greedy();
+        params.maxTokens = 20;
+        inference.answer(MODEL, input(user("How many?"), params, constraint), encoded(-7, Finish.Complete, "-7"));
         assertEq(Text.number(MODEL, "How many?", type(int64).min, 105), -7);
     }
 
@@ -109,7 +123,7 @@ contract TextTest is InferenceTest, Check {
     function test_the_wire_is_what_the_engine_reads() public pure {
         // The engine's test of the same name has the same hash.
         TextParams memory params = Text.greedy();
-        (params.temperature, params.topK, params.seed) = (0.7e18, 40, 5);
+        (params.temperature, params.topK, params.seed, params.maxPromptTokens) = (0.7e18, 40, 5, 300);
         params.stops = strings("END", unicode"ö");
         Message[] memory messages = new Message[](2);
         (messages[0], messages[1]) = (Message("system", "Be kind."), Message("user", "Hi"));
@@ -117,7 +131,7 @@ contract TextTest is InferenceTest, Check {
         assertEq(keccak256(wire), WIRE);
     }
 
-    bytes32 private constant WIRE = 0xd7117eaa8128d0d5abd2d0a59d783c08db893db806f27e4a5ee59d71025c8253;
+    bytes32 private constant WIRE = 0xfc3a0f2777da55d06ce0133a4b497d59eb900ac6b9375802420563424ee6835e;
 
     // ---- seeds
 

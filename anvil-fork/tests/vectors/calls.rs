@@ -208,16 +208,19 @@ fn texts() -> Vec<Asked> {
     };
     let said = |facts: &[i64]| Some(OutcomeText::Output { output: ints(facts) });
     let failed = OutcomeText::Failed { code: 8, reason: "the prompt is empty".into() };
-    let hundred = ints(&[100, 0, 0, 0, 0, 0]);
+    let hundred = ints(&[100, 0, 0, 0, 0, 0, 288]);
+    let any = ints(&[100, 0, 0, 0, 0, 0, -1]);
     vec![
         asked("text: tokens that were not used come back", &hundred, said(&[0, 0, 41, 7])),
-        asked("text: all tokens used", &hundred, said(&[0, 0, 4 * 288, 100])),
+        asked("text: all tokens used", &hundred, said(&[0, 0, 288, 100])),
         asked("text: more tokens than were paid for", &hundred, said(&[0, 0, i64::MAX, i64::MAX])),
         asked("text: a negative number of tokens", &hundred, said(&[0, 0, -1, -1])),
         asked("text: an output without facts", &hundred, Some(output())),
-        asked("text: a failure keeps the prompt's", &hundred, Some(failed)),
+        asked("text: a failure keeps the prompt's", &hundred, Some(failed.clone())),
+        asked("text: no prompt is paid for beyond the input's bytes", &any, Some(failed)),
+        asked("text: a prompt beyond its limit", &hundred, said(&[0, 0, 4 * 288, 7])),
         asked("text: nothing there", &hundred, None),
-        asked("text: the longest answer", &ints(&[i64::MAX, 0, 0, 0, 0, 0]), said(&[0, 0, 1, 1])),
+        asked("text: the longest answer", &ints(&[i64::MAX, 0, 0, 0, 0, 0, 1]), said(&[0, 0, 1, 1])),
         asked("text: no parameters", &ints(&[100, 0]), said(&[0, 0, 41, 7])),
         asked("text: another input", &input(3), said(&[0, 0, 41, 7])),
     ]

@@ -19,7 +19,8 @@ contract InboxTest is InferenceTest {
         (facts[0], facts[1]) = (value, 2);
         Tensor[] memory outputs = new Tensor[](2);
         (outputs[0], outputs[1]) = (TensorLib.ints(facts), TensorLib.text(text));
-        inference.answer(MODEL, abi.encode(Text.tensors(messages, Text.greedy(), constraint)), abi.encode(outputs));
+        bytes memory question = abi.encode(Text.tensors(messages, Text.greedyFor(constraint), constraint));
+        inference.answer(MODEL, question, abi.encode(outputs));
     }
 
     function test_files_a_letter_by_the_model_s_answers() public {

@@ -5,27 +5,35 @@ import "encoding/binary"
 const (
 	textProfile   = 4
 	answerMax     = 5_120
-	notAText      = "a text model takes its parameters, Int of shape [6], as the first tensor"
+	notAText      = "a text model takes its parameters, Int of shape [7], as the first tensor"
 	promptPerGas  = 4
-	parameters    = 6
+	parameters    = 7
 	facts         = 4
+	answerAllowed = 0
+	promptAllowed = 6
 	promptTokens  = 2
 	answerTokens  = 3
 	maximum       = ^uint64(0)
 	tensorsPlaces = 64
 )
 
-// reserved is how many tokens a request pays for in advance; not ok where its first tensor is not Int[6].
+// reserved is how many tokens a request pays for in advance; not ok where its first tensor is not Int[7].
 func reserved(input []byte) (uint64, bool) {
-	answer, ok := element(input, parameters, 0)
-	return prompt(uint64(len(input))) + min(answer, answerMax), ok
+	answer, ok := element(input, parameters, answerAllowed)
+	return promptReserved(input) + min(answer, answerMax), ok
+}
+
+// promptReserved is the prompt's part of it: the most tokens that the request allows, never more than the input has bytes.
+func promptReserved(input []byte) uint64 {
+	most, _ := element(input, parameters, promptAllowed)
+	return prompt(min(most, uint64(len(input))))
 }
 
 // used is how many of them are kept once the outcome is known.
 func used(input []byte, outcome *Outcome) uint64 {
 	paid, _ := reserved(input)
 	if outcome.Code != 0 {
-		return min(prompt(uint64(len(input))), paid)
+		return min(promptReserved(input), paid)
 	}
 	read, ok := element(outcome.Output, facts, promptTokens)
 	written, also := element(outcome.Output, facts, answerTokens)

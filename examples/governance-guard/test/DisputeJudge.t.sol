@@ -132,7 +132,9 @@ contract DisputeJudgeTest is InferenceTest {
         outputs[0] = TensorLib.ints(row(ruling, 2, 90, 3));
         outputs[1] = TensorLib.text(rulings[uint256(ruling)]);
         inference.answer(
-            MODEL, abi.encode(Text.tensors(messages, Text.greedy(), Text.choices(rulings))), abi.encode(outputs)
+            MODEL,
+            abi.encode(Text.tensors(messages, Text.greedyFor(Text.choices(rulings)), Text.choices(rulings))),
+            abi.encode(outputs)
         );
     }
 

@@ -216,7 +216,7 @@ fn a_text_is_paid_for_in_advance_and_what_is_not_used_comes_back() {
         let words = values.iter().flat_map(|value| U256::from(*value).to_be_bytes::<32>());
         vec![Tensor { dtype: DType::Int, shape: vec![values.len() as u32], data: words.collect::<Vec<u8>>().into() }]
     };
-    let question: Bytes = ints(&[200, 0, 0, 0, 0, 0]).abi_encode().into();
+    let question: Bytes = ints(&[200, 0, 0, 0, 0, 0, 60]).abi_encode().into();
     let gas_for = |prompt_tokens: i64, answer_tokens: i64, limit: u64| {
         let outcomes = MemoryOutcomes::default();
         let facts = ints(&[0, 0, prompt_tokens, answer_tokens]).abi_encode();
@@ -242,7 +242,7 @@ fn a_text_model_refuses_other_tensors_before_they_cost_anything() {
     db.insert_account_storage(MODEL_REGISTRY_ADDRESS, model_storage_key(MODEL).into(), slot.pack()).unwrap();
     let result = answering().create_evm(db, env()).transact_raw(tx(PRECOMPILE_ADDRESS, run(&input(3)))).unwrap().result;
     let error = IInference::MalformedInput::abi_decode(result.output().unwrap()).unwrap();
-    assert!(error.reason.contains("shape [6]"), "{}", error.reason);
+    assert!(error.reason.contains("shape [7]"), "{}", error.reason);
 }
 
 #[test]

@@ -88,7 +88,7 @@ enum End {
 /// What clients that do not read [`Notes`] show.
 const MISSING: &str = "an inference outcome is not there yet";
 /// What a call to a text model gets whose first tensor is something else.
-const NOT_A_TEXT_REQUEST: &str = "a text model takes its parameters, Int of shape [6], as the first tensor";
+const NOT_A_TEXT_REQUEST: &str = "a text model takes its parameters, Int of shape [7], as the first tensor";
 
 /// Gas of one call against its limit.
 struct Meter {

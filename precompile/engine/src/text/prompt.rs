@@ -34,6 +34,10 @@ pub(super) fn tokens(
         tokens
     };
     let (prompt, answer) = (tokens.len(), request.tokens_max as usize);
+    if prompt > request.prompt_tokens_max as usize {
+        let reason = format!("a prompt of {prompt} tokens: the request allows {}", request.prompt_tokens_max);
+        return Err(Failure::new(FailureCode::PromptTooLong, reason));
+    }
     if tokens.is_empty() || prompt + answer > room {
         let reason = format!("a prompt of {prompt} tokens and an answer of {answer}: the model takes {room} together");
         return Err(Failure::new(FailureCode::PromptTooLong, reason));

@@ -25,6 +25,8 @@ pub struct TextRequest {
     pub tokens_max: u32,
     /// Most bytes of the answer.
     pub bytes_max: u32,
+    /// Most tokens of the prompt, paid for in advance, too: a longer one fails.
+    pub prompt_tokens_max: u32,
     /// 0 takes the likeliest token; up to 9 WAD otherwise.
     pub temperature_wad: i64,
     /// Only the likeliest tokens that together have this probability, in WAD.
@@ -75,7 +77,7 @@ pub struct Answer {
 /// Inputs of every text model, as its manifest lists them.
 pub fn input_specs() -> Vec<TensorSpec> {
     vec![
-        spec("parameters", ElementType::I64, &[6]),
+        spec("parameters", ElementType::I64, &[7]),
         spec("messages", ElementType::String, &[-1, 2]),
         spec("constraint", ElementType::String, &[-1]),
         spec("stops", ElementType::String, &[-1]),
@@ -97,11 +99,12 @@ pub fn sample_request() -> TextRequest {
 }
 
 impl TextRequest {
-    /// Answers greedily, with up to 64 tokens.
+    /// Answers greedily, with up to 64 tokens, whatever the prompt's length.
     pub fn new(messages: Vec<(String, String)>) -> Self {
         Self {
             tokens_max: 64,
             bytes_max: 1_024,
+            prompt_tokens_max: u32::MAX,
             temperature_wad: 0,
             top_p_wad: WAD,
             top_k: 0,
@@ -117,13 +120,14 @@ impl TextRequest {
         let [parameters, messages, constraint, stops] = tensors else {
             return Err(failure::arity(format!("expected 4 tensors, got {}", tensors.len())));
         };
-        let [tokens, bytes, temperature, top_p, top_k, seed] = *parameters.values::<i64>()? else {
-            return Err(failure::wrong_shape("expected 6 parameters"));
+        let [tokens, bytes, temperature, top_p, top_k, seed, prompt] = *parameters.values::<i64>()? else {
+            return Err(failure::wrong_shape("expected 7 parameters"));
         };
         let pairs = messages.values::<String>()?.chunks_exact(2);
         let request = Self {
             tokens_max: within("the limit of tokens", tokens, 1, i64::from(OUTPUT_BYTES_MAX))? as u32,
             bytes_max: within("the limit of bytes", bytes, 1, TEXT_BYTES_MAX.into())? as u32,
+            prompt_tokens_max: within("the limit of prompt tokens", prompt, 1, u32::MAX.into())? as u32,
             temperature_wad: within("the temperature", temperature, 0, 9 * WAD)?,
             top_p_wad: within("top-p", top_p, 1, WAD)?,
             top_k: within("top-k", top_k, 0, i32::MAX.into())? as u32,
@@ -170,6 +174,7 @@ impl TextRequest {
             self.top_p_wad,
             self.top_k.into(),
             self.seed,
+            self.prompt_tokens_max.into(),
         ];
         let messages = self.messages.iter().flat_map(|(role, content)| [role.clone(), content.clone()]).collect();
         let messages = Tensor::new([self.messages.len(), 2], messages).expect("two for each");

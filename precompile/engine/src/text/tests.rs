@@ -173,6 +173,7 @@ fn the_wire_is_what_the_library_writes() {
     let request = TextRequest {
         temperature_wad: WAD / 10 * 7,
         top_k: 40,
+        prompt_tokens_max: 300,
         seed: 5,
         stops: vec!["END".into(), "ö".into()],
         constraint: ["range", "-12", "340"].map(String::from).to_vec(),
@@ -180,7 +181,7 @@ fn the_wire_is_what_the_library_writes() {
     };
     let wire = request.to_wire();
     // Text.t.sol has the same hash of the same request.
-    let hash = "0xd7117eaa8128d0d5abd2d0a59d783c08db893db806f27e4a5ee59d71025c8253";
+    let hash = "0xfc3a0f2777da55d06ce0133a4b497d59eb900ac6b9375802420563424ee6835e";
     assert_eq!(alloy_primitives::keccak256(&wire).to_string(), hash);
     assert_eq!(TextRequest::read(&wire::decode_input(&wire, &input_specs()).unwrap()), Ok(request));
 }
@@ -193,6 +194,13 @@ fn bad_requests_fail_the_same_way_each_time() {
         ("empty prompt", user(""), InvalidText, "the prompt is empty"),
         ("no messages", TextRequest::new(vec![]), InvalidText, "the prompt is empty"),
         ("oversized prompt", user(&"word ".repeat(600)), PromptTooLong, "the model takes 512 together"),
+        (
+            "more tokens than are paid for",
+            TextRequest { prompt_tokens_max: 6, ..user("one two three four five") },
+            PromptTooLong,
+            "the request allows 6",
+        ),
+        ("a prompt of no tokens", TextRequest { prompt_tokens_max: 0, ..user("x") }, OutOfRange, "prompt tokens is 0"),
         ("no room for the answer", TextRequest { tokens_max: 510, ..user("hello") }, PromptTooLong, "an answer of 510"),
         (
             "control token",
