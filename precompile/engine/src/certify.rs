@@ -16,6 +16,8 @@ mod report;
 mod shapes;
 mod text;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 pub use batching::measure_batching;
@@ -34,7 +36,7 @@ use crate::{
     publish::{self, GRAPH_FILE, PublishError, PublishOptions, Published},
     rewrite::{Rewritten, rewrite},
     screen,
-    text::GENERATION_FILE,
+    text::is_text,
 };
 use foreblock_precompile::{abi::TensorSpec, gas};
 
@@ -64,7 +66,12 @@ pub struct CertifyOptions {
     pub profile: Wanted,
     /// Where ONNX Runtime is.
     pub ort: OrtConfig,
+    /// Longest run of one setting of the matrix, by the time of one row: slower settings are left out, and the report says so.
+    pub cell_time_max: Duration,
 }
+
+/// [`CertifyOptions::cell_time_max`] where nobody says otherwise: software FMA is some fifty times slower.
+pub const CELL_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A model that is not certified.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +153,7 @@ pub struct Case {
 
 /// Certifies a model. `say` hears what is being done.
 pub fn certify(graph: &Bytes, options: CertifyOptions, say: &mut dyn FnMut(&str)) -> Result<Certified, CertifyError> {
-    if options.publish.others.contains_key(GENERATION_FILE) {
+    if is_text(&options.publish.others) {
         return text::certify(graph, options, say);
     }
     let weights = screen::check(graph, &options.publish.others).map_err(PublishError::from)?;

@@ -13,7 +13,7 @@ use std::{error::Error, time::Instant};
 use engines::{OrtRaw, paired};
 use foreblock_engine::{
     Catalog, Engine, ExactModel, LoadOptions, ModelDir, OrtConfig, Pool, Tensor,
-    certify::{CertifyOptions, Wanted, certify},
+    certify::{CELL_TIME_MAX, CertifyOptions, Wanted, certify},
     engine::Config,
     model_dir::Files,
     ort::{OrtModel, find_library, worker_main},
@@ -179,7 +179,13 @@ fn settings(report: &mut Report, samples: &[Sample], ort: &OrtConfig) -> Result<
     for name in ["encoder", "MLP", "500-trees"] {
         let sample = sample(samples, name)?;
         let publish = PublishOptions { rows_max: 32, length_max: 32, ..PublishOptions::new(name) };
-        let options = CertifyOptions { publish, cases: None, profile: Wanted::Exact, ort: ort.clone() };
+        let options = CertifyOptions {
+            publish,
+            cases: None,
+            profile: Wanted::Exact,
+            ort: ort.clone(),
+            cell_time_max: CELL_TIME_MAX,
+        };
         let report_of = certify(&std::fs::read(&sample.path)?.into(), options, &mut |_| {})?.report;
         let cells = report_of.matrix.map(|matrix| matrix.cells).unwrap_or_default();
         let equal = cells.iter().filter(|cell| cell.equal).count() as f64;

@@ -20,8 +20,6 @@ use foreblock_precompile::Profile;
 const BATCHES: [usize; 4] = [1, 2, 7, 32];
 /// Threads that are compared.
 const THREADS: [usize; 3] = [1, 2, 16];
-/// Longest run that a cell of the matrix may take, by the time of one row: software FMA is some fifty times slower.
-const CELL_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// One setting of the exact engine.
 #[derive(Clone, Debug, Serialize)]
@@ -87,7 +85,7 @@ pub(super) fn prove(
     let mut run = |tensors: Vec<Tensor>| model.run(tensors, &pool).map_err(|failure| failure.reason);
     let (cases, made_up) = super::cases(options, &specs, &mut run)?;
     let answers = answers(model, &cases, &pool)?;
-    let matrix = matrix(rewritten, load, &cases, say)?;
+    let matrix = matrix(rewritten, load, &cases, options.cell_time_max, say)?;
     if let Some(cell) = matrix.cells.iter().find(|cell| !cell.equal) {
         let Cell { instruction_set, threads, batch, .. } = cell;
         return Err(CertifyError::NotTheSame(format!("{instruction_set}, {threads} threads, batch {batch}")));
@@ -120,6 +118,7 @@ fn matrix(
     rewritten: &Rewritten,
     load: &LoadOptions,
     cases: &[Case],
+    cell_time_max: Duration,
     say: &mut dyn FnMut(&str),
 ) -> Result<Matrix, CertifyError> {
     let batches = batches(cases);
@@ -134,7 +133,7 @@ fn matrix(
         let mut row_time = Duration::ZERO;
         for ((batch, members), expected) in batches.iter().zip(&mut expected) {
             for (threads, pool) in THREADS.iter().zip(&pools) {
-                if row_time * (*batch as u32) > CELL_TIME_MAX {
+                if row_time * (*batch as u32) > cell_time_max {
                     matrix.skipped += 1;
                     continue;
                 }

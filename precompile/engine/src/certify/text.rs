@@ -25,8 +25,6 @@ use crate::{
 const BATCHES: [usize; 4] = [1, 2, 5, 8];
 /// Threads that are compared.
 const THREADS: [usize; 3] = [1, 2, 16];
-/// Longest run that a cell of the matrix may take, by the time of one request.
-const CELL_TIME_MAX: Duration = Duration::from_secs(10);
 /// Tokens of an answer.
 const TOKENS: u32 = 12;
 /// Requests that become golden vectors.
@@ -63,7 +61,7 @@ pub(super) fn certify(
     say("answering the prompts");
     let requests = requests(options.cases.as_ref())?;
     let answered = answered(&load(Isa::best())?, &requests)?;
-    let matrix = matrix(&load, &answered, say)?;
+    let matrix = matrix(&load, &answered, options.cell_time_max, say)?;
     if let Some(cell) = matrix.cells.iter().find(|cell| !cell.equal) {
         let Cell { instruction_set, threads, batch, .. } = cell;
         return Err(CertifyError::NotTheSame(format!(
@@ -135,6 +133,7 @@ fn transcripts(model: &TextModel, inputs: &[Input]) -> Vec<Result<Transcript, St
 fn matrix(
     load: &dyn Fn(Isa) -> Result<TextModel, CertifyError>,
     answered: &[(Input, Transcript)],
+    cell_time_max: Duration,
     say: &mut dyn FnMut(&str),
 ) -> Result<Matrix, CertifyError> {
     let mut matrix = Matrix { rows_independent: true, ..Matrix::default() };
@@ -145,7 +144,7 @@ fn matrix(
         let mut request_time = Duration::ZERO;
         for batch in BATCHES {
             for threads in THREADS {
-                if request_time * (batch as u32) > CELL_TIME_MAX {
+                if request_time * (batch as u32) > cell_time_max {
                     matrix.skipped += 1;
                     continue;
                 }

@@ -9,7 +9,7 @@ use std::{
 use super::{AddArgs, CommandError, add::options, thousands};
 use crate::{
     ModelDir, OrtConfig,
-    certify::{Certified, CertifyOptions, Wanted, certify as certify_model, html},
+    certify::{CELL_TIME_MAX, Certified, CertifyOptions, Wanted, certify as certify_model, html},
     engine::FACTS_FILE,
     model_dir::Files,
 };
@@ -43,7 +43,7 @@ pub fn certify(
     let (graph, publish) = options(&args.add)?;
     let cases = args.cases.as_ref().map(|path| fs::read(path).map_err(CommandError::read(path))).transpose()?;
     let (profile, ort) = (args.profile, args.ort.clone());
-    let options = CertifyOptions { publish, cases: cases.map(Into::into), profile, ort };
+    let options = CertifyOptions { publish, cases: cases.map(Into::into), profile, ort, cell_time_max: CELL_TIME_MAX };
     let certified = certify_model(&graph, options, say)?;
     let manifest = &certified.published.manifest;
     let folder = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{}-certified", manifest.name())));
