@@ -1,5 +1,6 @@
 //! `determinism MODEL.onnx... FOLDER...` prints one digest a model: of what the exact engine answers to 32 questions that
-//! any machine makes up in the same way; and one for each case of a folder of exported node tests. Within a machine, every
+//! any machine makes up in the same way; one for each case of a folder of exported node tests; and one for a language model's
+//! folder. Within a machine, every
 //! batch size, thread count and instruction set must answer the same, or this fails; `cargo xtask cross` compares the
 //! digests between machines.
 #![forbid(unsafe_code)]
@@ -7,6 +8,7 @@
 mod answers;
 mod cases;
 mod questions;
+mod text;
 
 use std::{
     env, fs,
@@ -34,7 +36,11 @@ fn main() -> ExitCode {
     }
     let mut code = ExitCode::SUCCESS;
     for file in &files {
-        let printed = if file.is_dir() { cases::print(file) } else { print(file) };
+        let printed = match file {
+            folder if text::is_one(folder) => text::print(folder),
+            folder if folder.is_dir() => cases::print(folder),
+            file => print(file),
+        };
         match printed {
             Ok(true) => {}
             Ok(false) => code = ExitCode::FAILURE,
