@@ -2,7 +2,8 @@
 //! gain from each other, what a constraint costs, and whether any token ever differs.
 //!
 //! `-- --model NAME` takes a model of the model directory (`foreblock model fetch smollm2`) in place of the one that ships;
-//! `-- --generations N` compares so many generations.
+//! `-- --only speed|together|constraint|differing` measures one part; `-- --generations N` compares so many generations, and
+//! `--from N` begins with another. The comparison with onnxruntime-genai needs it in the Python of `FOREBLOCK_PYTHON`.
 
 use std::{
     path::Path,
@@ -12,15 +13,18 @@ use std::{
 };
 
 use foreblock_engine::{
-    Catalog, ExactModel, LoadOptions, ModelDir, Pool, TextModel, TextRequest,
+    Catalog, ExactModel, Isa, LoadOptions, ModelDir, Pool, TextModel, TextRequest,
     model_dir::{Files, data_dir},
     text::Transcript,
 };
 use foreblock_tests::bench::{Report, Target, workspace};
+use serde_json::Value;
 
 const MODEL: &str = "tiny-chat";
-/// Generations that are compared unless the flag says otherwise: what two cores do in a minute.
-const GENERATIONS: usize = 600;
+/// Generations that are compared unless the flag says otherwise.
+const GENERATIONS: usize = 10_000;
+/// Generations that meet one setting before the next.
+const CHUNK: usize = 48;
 /// Tokens of an answer, where nothing ends it before.
 const TOKENS: u32 = 48;
 /// Timings of each setting, of which the best counts.
@@ -32,16 +36,27 @@ const REFERENCE: &str = include_str!("text.py");
 
 struct Flags {
     model: String,
+    only: Option<String>,
     generations: usize,
+    from: usize,
+}
+
+impl Flags {
+    fn wants(&self, part: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only == part)
+    }
 }
 
 fn flags() -> Flags {
-    let mut flags = Flags { model: MODEL.into(), generations: GENERATIONS };
+    let mut flags = Flags { model: MODEL.into(), only: None, generations: GENERATIONS, from: 0 };
+    let number = |word: &str| word.parse().unwrap_or_else(|_| panic!("{word} is no number"));
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match (word.as_str(), words.next()) {
             ("--model", Some(name)) => flags.model = name,
-            ("--generations", Some(count)) => flags.generations = count.parse().expect("--generations takes a number"),
+            ("--only", Some(part)) => flags.only = Some(part),
+            ("--generations", Some(count)) => flags.generations = number(&count),
+            ("--from", Some(first)) => flags.from = number(&first),
             _ => {}
         }
     }
@@ -54,8 +69,9 @@ fn files(name: &str) -> Files {
     catalog.files(&entry).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn load(files: &Files, threads: usize) -> TextModel {
-    let graph = ExactModel::load(files["model.onnx"].clone(), &LoadOptions::default()).expect("the model loads");
+fn load(files: &Files, threads: usize, isa: Isa) -> TextModel {
+    let options = LoadOptions { isa: Some(isa), ..LoadOptions::default() };
+    let graph = ExactModel::load(files["model.onnx"].clone(), &options).expect("the model loads");
     TextModel::new(graph, files, Arc::new(Pool::new(threads))).expect("it is a text model")
 }
 
@@ -81,24 +97,21 @@ fn speed(model: &TextModel, requests: &[TextRequest]) -> f64 {
     tokens as f64 / timed.min().unwrap_or(Duration::MAX).as_secs_f64()
 }
 
-/// Tokens a second of ONNX Runtime, from the same prompt of as many tokens and for as many of an answer.
-fn reference(files: &Files, prompt: usize, answer: usize) -> Option<f64> {
+/// Tokens a second of ONNX Runtime, from a prompt of as many tokens and for as many of an answer: `loop`, called token by
+/// token from Python, and `genai`, where that is installed.
+fn reference(files: &Files, prompt: usize, answer: usize) -> Option<Value> {
     let folder = tempfile::tempdir().ok()?;
-    let graph = folder.path().join("model.onnx");
-    std::fs::write(&graph, &files["model.onnx"]).ok()?;
+    std::fs::write(folder.path().join("model.onnx"), &files["model.onnx"]).ok()?;
     let python = std::env::var("FOREBLOCK_PYTHON").unwrap_or_else(|_| "python3".into());
     let mut command = Command::new(python);
-    command.args(["-c", REFERENCE]).arg(&graph).args([prompt, answer, SAMPLES].map(|number| number.to_string()));
+    command.args(["-c", REFERENCE]).arg(folder.path()).args([prompt, answer, SAMPLES].map(|number| number.to_string()));
     let output = command.output().ok()?;
-    if !output.status.success() {
-        eprintln!("no comparison with ONNX Runtime: {}", String::from_utf8_lossy(&output.stderr));
-        return None;
-    }
-    String::from_utf8_lossy(&output.stdout).trim().parse().ok()
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).ok()
 }
 
 /// Requests of every kind, no two alike.
-fn mixture(count: usize) -> Vec<TextRequest> {
+fn mixture(from: usize, count: usize) -> Vec<TextRequest> {
     let request = |index: usize| {
         let base = TextRequest { tokens_max: 6 + (index % 5) as u32 * 3, seed: index as i64, ..story(index) };
         let constraint = |words: &[&str]| words.iter().map(|word| word.to_string()).collect();
@@ -110,48 +123,65 @@ fn mixture(count: usize) -> Vec<TextRequest> {
             _ => TextRequest { top_k: 20, top_p_wad: WAD / 10 * 9, temperature_wad: WAD / 2, ..base },
         }
     };
-    (0..count).map(request).collect()
+    (from..from + count).map(request).collect()
 }
 
-/// Generations whose tokens or logits differ from those made alone on one thread.
-fn differing(files: &Files, count: usize) -> usize {
-    let requests = mixture(count);
-    let alone = load(files, 1);
-    let expected: Vec<Transcript> =
-        requests.iter().flat_map(|one| answers(&alone, std::slice::from_ref(one))).collect();
-    let settings = [(1, TOGETHER), (2, 3), (2, 16)];
-    let models = settings.map(|(threads, _)| load(files, threads));
+/// Generations whose tokens or logits differ from those made alone on one thread: by turns on other threads and in other
+/// company, and one of each turn with the instructions that every processor has.
+fn differing(files: &Files, from: usize, count: usize) -> usize {
+    let (alone, portable) = (load(files, 1, Isa::best()), load(files, 1, Isa::Portable));
+    let settings = [(1, TOGETHER), (2, 3), (2, 16), (3, 5), (16, 11)];
+    let models = settings.map(|(threads, _)| load(files, threads, Isa::best()));
     let mut differing = 0;
-    for (index, chunk) in requests.chunks(48).enumerate() {
+    for (index, requests) in mixture(from, count).chunks(CHUNK).enumerate() {
+        let expected: Vec<Transcript> =
+            requests.iter().flat_map(|one| answers(&alone, std::slice::from_ref(one))).collect();
         let which = index % settings.len();
-        for (part, members) in chunk.chunks(settings[which].1).enumerate() {
-            let from = index * 48 + part * settings[which].1;
-            let given = answers(&models[which], members);
-            differing += given.iter().zip(&expected[from..]).filter(|(one, other)| one != other).count();
-        }
+        let given = requests.chunks(settings[which].1).flat_map(|members| answers(&models[which], members));
+        differing += given.zip(&expected).filter(|(one, other)| one != *other).count();
+        let one = index % requests.len();
+        differing += usize::from(answers(&portable, &requests[one..=one]) != expected[one..=one]);
     }
     differing
+}
+
+fn compared(report: &mut Report, files: &Files, flags: &Flags) {
+    let differing = differing(files, flags.from, flags.generations);
+    let measure = format!("generations with a differing token, of {}", flags.generations);
+    report.row(&measure, differing as f64, Target::AtMost(0.0));
 }
 
 fn main() {
     let flags = flags();
     let files = files(&flags.model);
     let mut report = Report::new("text");
-    let one = load(&files, 1);
+    let one = load(&files, 1, Isa::best());
     let asked = [story(0)];
     let answered = &answers(&one, &asked)[0];
     let alone = speed(&one, &asked);
     report.row(&format!("{}: tokens/s, greedy, batch 1, one thread", flags.model), alone, Target::Shown);
-    if let Some(theirs) = reference(&files, answered.answer.prompt_tokens, answered.tokens.len()) {
-        report.row("the same / ONNX Runtime, a loop with its cache in Python", alone / theirs, Target::AtLeast(0.9));
+    if flags.wants("speed") {
+        let theirs = reference(&files, answered.answer.prompt_tokens, answered.tokens.len()).unwrap_or_default();
+        for (key, name) in [("loop", "ONNX Runtime, a loop with its cache in Python"), ("genai", "onnxruntime-genai")] {
+            if let Some(theirs) = theirs[key].as_f64() {
+                report.row(&format!("the same / {name}"), alone / theirs, Target::AtLeast(0.9));
+            }
+        }
     }
-    let many: Vec<TextRequest> = (0..TOGETHER).map(story).collect();
-    report.row("8 requests together / 1, tokens/s", speed(&one, &many) / alone, Target::AtLeast(2.0));
-    let pattern = ["regex".to_string(), "(?s:.)*".to_string()].to_vec();
-    let free = [TextRequest { constraint: pattern, ..story(0) }];
-    report.row("time of a token under a constraint / free", alone / speed(&one, &free), Target::AtMost(1.1));
-    let differing = differing(&files, flags.generations);
-    let measure = format!("generations with a differing token, of {}", flags.generations);
-    report.row(&measure, differing as f64, Target::AtMost(0.0));
+    if flags.wants("together") {
+        let many: Vec<TextRequest> = (0..TOGETHER).map(story).collect();
+        let two = load(&files, 2, Isa::best());
+        report.row("8 requests together / 1, tokens/s, one thread", speed(&one, &many) / alone, Target::Shown);
+        let gain = speed(&two, &many) / speed(&two, &asked);
+        report.row("8 requests together / 1, tokens/s, two threads", gain, Target::AtLeast(2.0));
+    }
+    if flags.wants("constraint") {
+        let pattern = ["regex".to_string(), "(?s:.)*".to_string()].to_vec();
+        let held = [TextRequest { constraint: pattern, ..story(0) }];
+        report.row("time of a token under a constraint / free", alone / speed(&one, &held), Target::AtMost(1.1));
+    }
+    if flags.wants("differing") {
+        compared(&mut report, &files, &flags);
+    }
     report.write(Path::new(workspace())).expect("target/bench can be written");
 }
