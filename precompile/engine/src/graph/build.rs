@@ -237,7 +237,7 @@ impl Compiler {
         let kernel = (operator.build)(&node)?;
         let offloaded = if node.offloads() { ops::cuda::build(operator, &node) } else { None };
         let rows_alone = match operator.name {
-            "MatMul" => true,
+            "MatMul" | "MatMulNBits" => true,
             "Gemm" => proto.input.len() == 2 && !node.flag("transA", false)?,
             _ => false,
         };

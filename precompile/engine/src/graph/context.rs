@@ -44,7 +44,7 @@ impl Context {
     }
 
     /// For work whose memory other contexts count.
-    pub(super) fn unbounded(isa: Isa) -> Self {
+    pub(crate) fn unbounded(isa: Isa) -> Self {
         Self::new(isa, &Limits { run_bytes_max: u64::MAX, ..Limits::default() })
     }
 

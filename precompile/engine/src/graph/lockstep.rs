@@ -1,8 +1,10 @@
 //! Many runs of one plan, step by step.
 //!
 //! Where a step multiplies rows by constant weights, the rows of all runs are one product: a row's sum does not depend on
-//! the rows beside it, so no run can tell. Every other step runs for each run alone. So runs need neither equal lengths
-//! nor padding, and each counts its memory as if it were alone.
+//! the rows beside it, so no run can tell. Every other step runs for each run alone, on whatever threads there are. So runs
+//! need neither equal lengths nor padding, and each counts its memory as if it were alone.
+
+use rayon::prelude::*;
 
 use super::context::Context;
 use super::plan::{Inputs, Plan, Ready, Slots, Step};
@@ -29,15 +31,15 @@ impl Plan {
             Ok(Member { slots, context, failure: None })
         };
         let mut members: Vec<Result<Member, Failure>> = runs.into_iter().map(begin).collect();
-        for step in &self.steps {
+        for part in self.steps.chunk_by(|one, next| !one.by_rows && !next.by_rows) {
             let running = members.iter_mut().flatten().filter(|member| member.failure.is_none());
-            if step.by_rows {
-                step.run_rows(running.collect());
-            } else {
-                running.for_each(|member| {
-                    let ran = step.run(&mut member.slots, &member.context);
-                    member.failure = ran.map_err(|failure| step.named(failure)).err();
-                });
+            let running: Vec<&mut Member> = running.collect();
+            match part {
+                [step] if step.by_rows => step.run_rows(running),
+                steps if running.len() > 1 && rayon::current_thread_index().is_some() => {
+                    running.into_par_iter().for_each(|member| member.run(steps));
+                }
+                steps => running.into_iter().for_each(|member| member.run(steps)),
             }
         }
         let end = |member: Result<Member, Failure>| {
@@ -48,6 +50,14 @@ impl Plan {
             }
         };
         members.into_iter().map(end).collect()
+    }
+}
+
+impl Member {
+    /// Runs steps until one fails.
+    fn run(&mut self, steps: &[Step]) {
+        let step = |step: &Step| step.run(&mut self.slots, &self.context).map_err(|failure| step.named(failure));
+        self.failure = steps.iter().try_for_each(step).err();
     }
 }
 

@@ -3,6 +3,8 @@
 //! Products are chains of fused multiply-adds like every matrix product; narrower floats are rounded after each step, as
 //! the operator's definition by other operators has it. A row whose keys are all masked gives zeros.
 
+use std::borrow::Cow;
+
 use half::{bf16, f16};
 
 use super::floats::{narrow, same_type, widen};
@@ -10,8 +12,10 @@ use super::shape::{broadcast_strides, count};
 use super::{Built, LATEST, Operator, kernel};
 use crate::failure::{self, Failure};
 use crate::graph::{Context, Inputs, Node};
+use crate::kernels::Isa;
 use crate::kernels::gemm::{Operand, Product, Strided, multiply};
 use crate::kernels::math;
+use crate::kernels::rows::{Softmax, each_row};
 use crate::kernels::sum::sum16;
 use crate::onnx::LoadError;
 use crate::tensor::{Data, ElementType, Tensor};
@@ -30,7 +34,8 @@ fn rounding(kind: ElementType) -> Result<Round, Failure> {
     }
 }
 
-struct Attention {
+/// Attention as its attributes say.
+pub(super) struct Attention {
     causal: bool,
     heads: (Option<usize>, Option<usize>),
     scale: Option<f32>,
@@ -40,7 +45,27 @@ struct Attention {
     window: (i64, i64),
 }
 
+/// Attention of tokens to those before them, in few numbers.
+pub(super) struct Window {
+    pub(super) causal: bool,
+    /// Of queries, and of keys and values.
+    pub(super) heads: (usize, usize),
+    /// 1 / sqrt(width) where it is not given.
+    pub(super) scale: Option<f32>,
+    /// 0 for none.
+    pub(super) softcap: f32,
+    /// How many tokens before itself a token sees; -1 for all.
+    pub(super) left: i64,
+}
+
 impl Attention {
+    /// Attention that rounds nothing and shows no scores.
+    pub(super) fn of(window: &Window) -> Self {
+        let Window { causal, heads, scale, softcap, left } = *window;
+        let heads = (Some(heads.0), Some(heads.1));
+        Self { causal, heads, scale, softcap, precision: None, mode: 0, window: (left, -1) }
+    }
+
     fn read(node: &Node<'_>) -> Result<Self, LoadError> {
         let heads = |name: &str| -> Result<Option<usize>, LoadError> {
             match node.int(name, 0)? {
@@ -78,31 +103,41 @@ impl Attention {
     }
 }
 
+/// The elements of a float tensor, as they are where that is what it holds.
+fn floats<'a>(x: &'a Tensor, context: &Context) -> Result<Cow<'a, [f32]>, Failure> {
+    if let Data::F32(values) = x.data() {
+        return Ok(Cow::Borrowed(values));
+    }
+    let wide = widen(x, context)?;
+    let mut values = context.reserve::<f32>(wide.len())?;
+    values.extend(wide.iter().map(|v| *v as f32));
+    Ok(Cow::Owned(values))
+}
+
 /// A tensor as [batch, heads, length, width].
-struct Heads {
-    values: Vec<f32>,
+struct Heads<'a> {
+    values: Cow<'a, [f32]>,
     shape: [usize; 4],
 }
 
-impl Heads {
-    fn read(x: &Tensor, heads: Option<usize>, context: &Context) -> Result<Self, Failure> {
-        let wide = widen(x, context)?;
-        let mut values = context.reserve::<f32>(x.len())?;
+impl<'a> Heads<'a> {
+    fn read(x: &'a Tensor, heads: Option<usize>, context: &Context) -> Result<Self, Failure> {
+        let narrow = floats(x, context)?;
         match heads {
             _ if x.rank() == 4 => {
                 let s = x.shape();
-                values.extend(wide.iter().map(|v| *v as f32));
-                Ok(Self { values, shape: [s[0], s[1], s[2], s[3]] })
+                Ok(Self { values: narrow, shape: [s[0], s[1], s[2], s[3]] })
             }
             Some(heads) if x.rank() == 3 && x.shape()[2].is_multiple_of(heads) => {
                 let (batch, length, width) = (x.shape()[0], x.shape()[1], x.shape()[2] / heads);
+                let mut values = context.reserve::<f32>(x.len())?;
                 for row in 0..batch * heads {
                     for step in 0..length {
                         let from = ((row / heads * length + step) * heads + row % heads) * width;
-                        values.extend(wide[from..from + width].iter().map(|v| *v as f32));
+                        values.extend_from_slice(&narrow[from..from + width]);
                     }
                 }
-                Ok(Self { values, shape: [batch, heads, length, width] })
+                Ok(Self { values: values.into(), shape: [batch, heads, length, width] })
             }
             _ => Err(failure::wrong_shape(format!("the shape {:?} does not split into heads", x.shape()))),
         }
@@ -112,7 +147,7 @@ impl Heads {
     fn after(self, past: Option<&Tensor>, context: &Context) -> Result<Self, Failure> {
         let Some(past) = past else { return Ok(self) };
         let [batch, heads, length, width] = self.shape;
-        let before = Self::read(past, None, context)?;
+        let before = Heads::read(past, None, context)?;
         let [b, h, earlier, w] = before.shape;
         if [b, h, w] != [batch, heads, width] {
             return Err(failure::wrong_shape(format!(
@@ -126,7 +161,14 @@ impl Heads {
             values.extend_from_slice(&before.values[row * earlier * width..(row + 1) * earlier * width]);
             values.extend_from_slice(&self.values[row * length * width..(row + 1) * length * width]);
         }
-        Ok(Self { values, shape })
+        Ok(Self { values: values.into(), shape })
+    }
+
+    /// Each element times `factor`, rounded.
+    fn scaled(&self, factor: f32, round: Round, context: &Context) -> Result<Self, Failure> {
+        let mut values = context.reserve::<f32>(self.values.len())?;
+        values.extend(self.values.iter().map(|x| round(x * factor)));
+        Ok(Self { values: values.into(), shape: self.shape })
     }
 
     fn head(&self, index: usize) -> &[f32] {
@@ -134,12 +176,15 @@ impl Heads {
         &self.values[index * size..(index + 1) * size]
     }
 
-    fn tensor(&self, kind: ElementType, context: &Context) -> Result<Tensor, Failure> {
-        to_tensor(kind, &self.shape, &self.values, context)
+    fn tensor(self, kind: ElementType, context: &Context) -> Result<Tensor, Failure> {
+        to_tensor(kind, &self.shape, self.values.into_owned(), context)
     }
 }
 
-fn to_tensor(kind: ElementType, shape: &[usize], values: &[f32], context: &Context) -> Result<Tensor, Failure> {
+fn to_tensor(kind: ElementType, shape: &[usize], values: Vec<f32>, context: &Context) -> Result<Tensor, Failure> {
+    if kind == ElementType::F32 {
+        return Tensor::new(shape, values);
+    }
     let mut wide = context.reserve::<f64>(values.len())?;
     wide.extend(values.iter().map(|v| f64::from(*v)));
     narrow(kind, shape, wide, context)
@@ -196,6 +241,29 @@ impl Bias {
         Ok(Self { mask, offsets, lengths, causal: attention.causal, window: attention.window })
     }
 
+    /// Adds to the scores of a query; whether all of its keys are hidden.
+    fn add(&self, (b, h, i): (usize, usize, usize), row: &mut [f32]) -> bool {
+        let plain = self.window == (-1, -1) && self.lengths.is_none();
+        if let (true, false, Some((values, strides, width))) = (plain, self.causal, &self.mask)
+            && (strides[3], *width) == (1, row.len())
+        {
+            let from = b * strides[0] + h * strides[1] + i * strides[2];
+            let mut all = true;
+            for (x, bias) in row.iter_mut().zip(&values[from..from + width]) {
+                all &= *bias == f32::NEG_INFINITY;
+                *x += bias;
+            }
+            return all;
+        }
+        let mut all = true;
+        for (j, x) in row.iter_mut().enumerate() {
+            let bias = self.at(b, h, i, j);
+            all &= bias == f32::NEG_INFINITY;
+            *x += bias;
+        }
+        all
+    }
+
     fn at(&self, b: usize, h: usize, i: usize, j: usize) -> f32 {
         let mut bias = match &self.mask {
             None => 0.0,
@@ -214,12 +282,9 @@ impl Bias {
     }
 }
 
-/// `e^(x - max) / sum`; zeros where nothing may be attended to.
-fn softmax(row: &mut [f32], masked: bool, round: Round) {
+/// `e^(x - max) / sum`, rounded after each step.
+fn softmax(row: &mut [f32], round: Round) {
     let most = row.iter().fold(f32::NEG_INFINITY, |a, b| if *b > a { *b } else { a });
-    if masked || most == f32::NEG_INFINITY {
-        return row.fill(0.0);
-    }
     row.iter_mut().for_each(|x| *x = round(math::exp(round(*x - most))));
     let sum = round(sum16(row));
     row.iter_mut().for_each(|x| *x = round(*x / sum));
@@ -237,7 +302,7 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn new(queries: &Heads, keys: &Heads, values: &Heads) -> Result<Self, Failure> {
+    fn new(queries: &Heads<'_>, keys: &Heads<'_>, values: &Heads<'_>) -> Result<Self, Failure> {
         let [batch, heads, length, width] = queries.shape;
         let [kb, kv_heads, total, kw] = keys.shape;
         let [vb, vh, vt, value_width] = values.shape;
@@ -248,6 +313,14 @@ impl Sizes {
         }
         Ok(Self { batch, heads, kv_heads, queries: length, keys: total, width, value_width })
     }
+}
+
+/// How scores and weights are rounded.
+struct Rounds {
+    scores: Round,
+    softmax: Round,
+    /// Neither is: both are `f32`.
+    none: bool,
 }
 
 /// The scores shown as the fourth output, where somebody wants them.
@@ -272,11 +345,14 @@ impl Attention {
         (b, h): (usize, usize),
         bias: &Bias,
         keys: usize,
-        rounds: [Round; 2],
+        rounds: &Rounds,
         shown: &mut Shown,
+        isa: Isa,
     ) {
-        let [round, softmax_round] = rounds;
-        scores.iter_mut().for_each(|x| *x = round(*x));
+        let Rounds { scores: round, softmax: softmax_round, none } = *rounds;
+        if !none {
+            scores.iter_mut().for_each(|x| *x = round(*x));
+        }
         shown.take(0, scores);
         if self.softcap > 0.0 {
             let cap = self.softcap;
@@ -285,18 +361,24 @@ impl Attention {
         shown.take(1, scores);
         let mut masked = Vec::new();
         for (i, row) in scores.chunks_mut(keys.max(1)).enumerate() {
-            let mut all = true;
-            for (j, x) in row.iter_mut().enumerate() {
-                let bias = bias.at(b, h, i, j);
-                all &= bias == f32::NEG_INFINITY;
-                *x = round(*x + bias);
+            let all = bias.add((b, h, i), row);
+            if !none {
+                row.iter_mut().for_each(|x| *x = round(*x));
             }
-            masked.push(all);
+            // Nothing may be attended to.
+            masked.push(all || !row.iter().any(|x| *x > f32::NEG_INFINITY));
         }
         shown.take(2, scores);
+        if none {
+            each_row(isa, scores, keys, Softmax);
+        }
         for (row, masked) in scores.chunks_mut(keys.max(1)).zip(masked) {
-            softmax(row, masked, softmax_round);
-            row.iter_mut().for_each(|x| *x = round(*x));
+            if masked {
+                row.fill(0.0);
+            } else if !none {
+                softmax(row, softmax_round);
+                row.iter_mut().for_each(|x| *x = round(*x));
+            }
         }
         shown.take(3, scores);
     }
@@ -321,11 +403,18 @@ fn attention(node: &Node<'_>) -> Built {
     kernel(move |inputs, context| attend(&attention, shows, inputs, context))
 }
 
-fn attend(attention: &Attention, shows: bool, inputs: &Inputs, context: &Context) -> Result<Vec<Tensor>, Failure> {
+/// Output, keys and values with those of the cache, and the scores where they are shown.
+pub(super) fn attend(
+    attention: &Attention,
+    shows: bool,
+    inputs: &Inputs,
+    context: &Context,
+) -> Result<Vec<Tensor>, Failure> {
     let (q, k, v) = (inputs.get(0)?, inputs.get(1)?, inputs.get(2)?);
     same_type(q, k)?;
     let (kind, round) = (q.element_type(), rounding(q.element_type())?);
-    let rounds = [round, attention.precision.map_or(Ok(round), rounding)?];
+    let none = kind == ElementType::F32 && attention.precision.is_none_or(|kind| kind == ElementType::F32);
+    let rounds = Rounds { scores: round, softmax: attention.precision.map_or(Ok(round), rounding)?, none };
     let (past_key, past_value) = (inputs.optional(4), inputs.optional(5));
     if past_key.is_some() != past_value.is_some() || (past_key.is_some() && inputs.optional(6).is_some()) {
         return Err(failure::arity("past key and value come together, and without lengths of a cache"));
@@ -337,35 +426,42 @@ fn attend(attention: &Attention, shows: bool, inputs: &Inputs, context: &Context
     let sizes = Sizes::new(&queries, &keys, &values)?;
     let Sizes { batch, heads, kv_heads, queries: length, keys: total, width, value_width } = sizes;
     let root = round(attention.scale.unwrap_or_else(|| 1.0 / (width as f32).sqrt()).sqrt());
-    let scaled =
-        |heads: &Heads| Heads { values: heads.values.iter().map(|x| round(x * root)).collect(), shape: heads.shape };
-    context.claim::<f32>(queries.values.len() + keys.values.len())?;
-    let (scaled_queries, scaled_keys) = (scaled(&queries), scaled(&keys));
+    let (scaled_queries, scaled_keys) = (queries.scaled(root, round, context)?, keys.scaled(root, round, context)?);
     let shape = [batch, heads, length, total];
     let bias = Bias::read(attention, inputs, shape, past, context)?;
     let room = if shows { count(&shape)? } else { 0 };
     let mut shown = Shown { mode: shows.then_some(attention.mode), values: context.reserve::<f32>(room)? };
     let mut out = context.zeros::<f32>(count(&[batch, heads, length, value_width])?)?;
-    let mut scores = context.zeros::<f32>(length.saturating_mul(total))?;
+    let group = heads / kv_heads;
+    let rows = group * length;
+    let mut scores = context.zeros::<f32>(rows.saturating_mul(total))?;
     context.count_macs((batch * heads * length) as u64 * total as u64 * (width + value_width) as u64);
-    for index in 0..batch * heads {
-        let (b, h) = (index / heads, index % heads);
-        let kv = b * kv_heads + h / (heads / kv_heads);
-        let left = Strided { data: scaled_queries.head(index), line_stride: width, k_stride: 1 };
+    for kv in 0..batch * kv_heads {
+        // The heads that share keys and values are rows of one product.
+        let (b, first) = (kv / kv_heads, kv % kv_heads * group);
+        let from = kv * rows;
+        let left = Strided { data: &scaled_queries.values[from * width..], line_stride: width, k_stride: 1 };
         let right = Strided { data: scaled_keys.head(kv), line_stride: width, k_stride: 1 };
-        product(&left, &right, [length, total, width], &mut scores, context);
-        attention.weigh(&mut scores, (b, h), &bias, total, rounds, &mut shown);
+        product(&left, &right, [rows, total, width], &mut scores, context);
+        for (h, scores) in scores.chunks_mut((length * total).max(1)).enumerate() {
+            attention.weigh(scores, (b, first + h), &bias, total, &rounds, &mut shown, context.isa());
+        }
         let left = Strided { data: &scores, line_stride: total, k_stride: 1 };
         let right = Strided { data: values.head(kv), line_stride: 1, k_stride: value_width };
-        let part = &mut out[index * length * value_width..(index + 1) * length * value_width];
-        product(&left, &right, [length, value_width, total], part, context);
+        product(
+            &left,
+            &right,
+            [rows, value_width, total],
+            &mut out[from * value_width..][..rows * value_width],
+            context,
+        );
     }
     let y = match q.rank() {
-        3 => to_tensor(kind, &[batch, length, heads * value_width], &joined(&out, &sizes, context)?, context)?,
-        _ => to_tensor(kind, &[batch, heads, length, value_width], &out, context)?,
+        3 => to_tensor(kind, &[batch, length, heads * value_width], joined(&out, &sizes, context)?, context)?,
+        _ => to_tensor(kind, &[batch, heads, length, value_width], out, context)?,
     };
     let shape: &[usize] = if shows { &shape } else { &[0] };
-    let shown = to_tensor(kind, shape, &shown.values, context)?;
+    let shown = to_tensor(kind, shape, shown.values, context)?;
     Ok(vec![y, keys.tensor(kind, context)?, values.tensor(v.element_type(), context)?, shown])
 }
 

@@ -1,6 +1,8 @@
 //! Float tensors of any width as doubles, for operators that are too rare to be written for `f32` alone: they compute in
 //! doubles by basic operations and `kernels::math64`, and round once.
 
+use std::ops::Range;
+
 use half::bf16;
 
 use crate::failure::{self, Failure};
@@ -10,12 +12,17 @@ use crate::tensor::{Data, Element, ElementType, Tensor};
 
 /// The elements of a float tensor.
 pub(super) fn widen(x: &Tensor, context: &Context) -> Result<Vec<f64>, Failure> {
-    let mut out = context.reserve::<f64>(x.len())?;
+    widen_part(x, 0..x.len(), context)
+}
+
+/// Some elements of a float tensor, which must have them.
+pub(super) fn widen_part(x: &Tensor, part: Range<usize>, context: &Context) -> Result<Vec<f64>, Failure> {
+    let mut out = context.reserve::<f64>(part.len())?;
     match x.data() {
-        Data::F32(v) => out.extend(v.iter().map(|x| f64::from(*x))),
-        Data::F64(v) => out.extend_from_slice(v),
-        Data::F16(v) => out.extend(v.iter().map(|x| x.to_f64())),
-        Data::Bf16(v) => out.extend(v.iter().map(|x| x.to_f64())),
+        Data::F32(v) => out.extend(v[part].iter().map(|x| f64::from(*x))),
+        Data::F64(v) => out.extend_from_slice(&v[part]),
+        Data::F16(v) => out.extend(v[part].iter().map(|x| x.to_f64())),
+        Data::Bf16(v) => out.extend(v[part].iter().map(|x| x.to_f64())),
         _ => return Err(failure::wrong_type(format!("expected floats, got {}", x.element_type()))),
     }
     Ok(out)

@@ -44,7 +44,7 @@ fn mismatch(a: &[usize], b: &[usize]) -> Failure {
 }
 
 /// All rows of `a` by one packed matrix: the batch only adds rows.
-fn by_constant(a: &Tensor, packed: &Packed, context: &Context) -> Result<Tensor, Failure> {
+pub(super) fn by_constant(a: &Tensor, packed: &Packed, context: &Context) -> Result<Tensor, Failure> {
     let (k, columns) = (packed.k(), packed.lines());
     if a.shape().last() != Some(&k) {
         return Err(mismatch(a.shape(), &[k, columns]));

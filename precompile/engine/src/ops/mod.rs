@@ -44,6 +44,7 @@ pub(crate) mod layout;
 mod linear_attention;
 mod loss;
 pub(crate) mod matmul;
+mod microsoft;
 mod ml;
 mod normalize;
 mod norms;
@@ -91,7 +92,7 @@ pub fn kernel(run: impl Fn(&mut Inputs, &Context) -> Result<Vec<Tensor>, Failure
 
 /// A row of a table: an operator for a range of opsets.
 pub struct Operator {
-    /// Empty for ONNX itself, or `ai.onnx.ml`.
+    /// Empty for ONNX itself, `ai.onnx.ml`, or `com.microsoft` for ONNX Runtime's own.
     pub domain: &'static str,
     /// `op_type`.
     pub name: &'static str,
@@ -132,6 +133,7 @@ const TABLES: &[&[Operator]] = &[
     linear_attention::OPERATORS,
     loss::OPERATORS,
     matmul::OPERATORS,
+    microsoft::OPERATORS,
     normalize::OPERATORS,
     norms::OPERATORS,
     pool::OPERATORS,

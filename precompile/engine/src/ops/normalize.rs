@@ -17,6 +17,8 @@ pub(super) const OPERATORS: &[Operator] = &[
     Operator::onnx("LayerNormalization", 17..=LATEST, |node| layer_norm(node, true)),
     Operator::onnx("LogSoftmax", 1..=LATEST, |node| softmax(node, LogSoftmax)),
     Operator::onnx("RMSNormalization", 23..=LATEST, |node| layer_norm(node, false)),
+    // ONNX Runtime's own, though exporters give it ONNX's domain.
+    Operator::onnx("SimplifiedLayerNormalization", 1..=LATEST, simplified),
     Operator::onnx("Softmax", 1..=LATEST, |node| softmax(node, Softmax)),
 ];
 
@@ -115,6 +117,27 @@ fn affine(context: &Context, values: &mut [f32], mean: f32, factor: f32, bias: f
         }
     }
     crate::kernels::math::map(context.isa(), values, Affine(mean, factor, bias));
+}
+
+fn simplified(node: &Node<'_>) -> Built {
+    if node.has_output(1) {
+        return Err(node.error("statistics are for training: export the model for inference"));
+    }
+    layer_norm(node, false)
+}
+
+/// Root mean square normalisation of the last axis, times a scale.
+pub(super) fn root_mean_square(x: Tensor, scale: &Tensor, epsilon: f32, context: &Context) -> Result<Tensor, Failure> {
+    let shape = x.shape().to_vec();
+    let width = shape.last().copied().unwrap_or(1);
+    let scale = scale.values::<f32>()?;
+    if scale.len() != width {
+        return Err(failure::wrong_shape(format!("expected {width} parameters, got {}", scale.len())));
+    }
+    context.claim::<f32>(x.len())?;
+    let mut values = x.into_values::<f32>()?;
+    each_row(context.isa(), &mut values, width, LayerNorm { epsilon, scale, bias: None, centred: false });
+    Tensor::new(shape, values)
 }
 
 fn layer_norm(node: &Node<'_>, centred: bool) -> Built {

@@ -1,7 +1,8 @@
-//! The graph: tokens and cache in, logits and cache out, in the layout that Hugging Face's Optimum exports.
+//! The graph: tokens and cache in, logits and cache out.
 
 use foreblock_precompile::Failure;
 
+use super::layout::Names;
 use crate::{ExactModel, Pool, Tensor, failure, tensor::ElementType};
 
 /// A decoder-only graph with key-value cache.
@@ -16,9 +17,9 @@ pub(super) struct Decoder {
 }
 
 enum Role {
-    Tokens,
-    Mask,
-    Positions,
+    Tokens(ElementType),
+    Mask(ElementType),
+    Positions(ElementType),
     Cache { heads: usize, width: usize, kind: ElementType },
 }
 
@@ -40,12 +41,12 @@ pub(super) type Passed = Result<(Vec<f32>, Cache), Failure>;
 
 impl Decoder {
     /// A decoder of a graph, or what its layout lacks.
-    pub(super) fn new(model: ExactModel) -> Result<Self, String> {
-        let role = |spec: &crate::exact::ValueSpec| match spec.name.as_str() {
-            "input_ids" => Ok(Role::Tokens),
-            "attention_mask" => Ok(Role::Mask),
-            "position_ids" => Ok(Role::Positions),
-            name if name.starts_with("past_key_values.") => match spec.dims.as_deref() {
+    pub(super) fn new(model: ExactModel, names: &Names) -> Result<Self, String> {
+        let role = |spec: &crate::exact::ValueSpec| match &spec.name {
+            name if *name == names.tokens => Ok(Role::Tokens(spec.element_type)),
+            name if *name == names.mask => Ok(Role::Mask(spec.element_type)),
+            name if *name == names.positions => Ok(Role::Positions(spec.element_type)),
+            name if names.continues(name).is_some() => match spec.dims.as_deref() {
                 Some([_, Some(heads), _, Some(width)]) => {
                     Ok(Role::Cache { heads: *heads, width: *width, kind: spec.element_type })
                 }
@@ -53,19 +54,19 @@ impl Decoder {
                     Err(format!("{name} must have the shape [batch, heads, length, width] with fixed heads and width"))
                 }
             },
-            name => Err(format!("the graph takes {name}, which no decoder of Optimum's layout does")),
+            name => Err(format!("the graph takes {name}, which is none of {names}")),
         };
         let inputs: Vec<Role> = model.inputs().iter().map(role).collect::<Result<_, _>>()?;
-        if !inputs.iter().any(|role| matches!(role, Role::Tokens)) {
-            return Err("the graph takes no input_ids".into());
+        if !inputs.iter().any(|role| matches!(role, Role::Tokens(_))) {
+            return Err(format!("the graph takes no {}", names.tokens));
         }
         let output = |name: &str| {
             let found = model.outputs().iter().position(|spec| spec.name == name);
             found.ok_or_else(|| format!("the graph gives no {name}: export it with its cache"))
         };
-        let caches = model.inputs().iter().filter_map(|spec| spec.name.strip_prefix("past_key_values."));
-        let continues = caches.map(|rest| output(&format!("present.{rest}"))).collect::<Result<_, _>>()?;
-        let logits = output("logits")?;
+        let caches = model.inputs().iter().filter_map(|spec| names.continues(&spec.name));
+        let continues = caches.map(|present| output(&present)).collect::<Result<_, _>>()?;
+        let logits = output(&names.logits)?;
         let vocabulary = model.outputs()[logits].dims.as_ref().and_then(|dims| *dims.last()?);
         let vocabulary = vocabulary.ok_or("logits must have the shape [batch, length, tokens] with fixed tokens")?;
         Ok(Self { inputs, continues, logits, vocabulary, model })
@@ -106,15 +107,18 @@ impl Decoder {
 
     fn arguments(&self, pass: Pass<'_>) -> Vec<Tensor> {
         let (before, count) = (pass.cache.length as i64, pass.tokens.len());
-        let row = |values: Vec<i64>| Tensor::new([1, values.len()], values).expect("one row");
-        let mut cache = pass.cache.tensors.into_iter();
-        let argument = |role: &Role| match role {
-            Role::Tokens => row(pass.tokens.iter().map(|token| i64::from(*token)).collect()),
-            Role::Mask => row(vec![1; before as usize + count]),
-            Role::Positions => row((before..before + count as i64).collect()),
-            Role::Cache { .. } => cache.next().expect("one for each input"),
+        let row = |kind: ElementType, values: Vec<i64>| match kind {
+            ElementType::I32 => Tensor::new([1, values.len()], values.iter().map(|value| *value as i32).collect()),
+            _ => Tensor::new([1, values.len()], values),
         };
-        self.inputs.iter().map(argument).collect()
+        let mut cache = pass.cache.tensors.into_iter();
+        let mut argument = |role: &Role| match role {
+            Role::Tokens(kind) => row(*kind, pass.tokens.iter().map(|token| i64::from(*token)).collect()),
+            Role::Mask(kind) => row(*kind, vec![1; before as usize + count]),
+            Role::Positions(kind) => row(*kind, (before..before + count as i64).collect()),
+            Role::Cache { .. } => Ok(cache.next().expect("one for each input")),
+        };
+        self.inputs.iter().map(|role| argument(role).expect("one row")).collect()
     }
 
     fn passed(&self, mut outputs: Vec<Tensor>, length: usize) -> Passed {

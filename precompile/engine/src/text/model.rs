@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use alloy_primitives::{B256, keccak256};
 use foreblock_precompile::{Failure, Outcome};
-use serde::Deserialize;
 
 use super::{
-    GENERATION_FILE, OUTPUT_BYTES_MAX, TEMPLATE_FILE, TOKENIZER_FILE,
+    OUTPUT_BYTES_MAX, TEMPLATE_FILE, TOKENIZER_FILE,
     crew::{Crew, Ended},
     decoder::Decoder,
     generation::{Finished, Generation, Progress},
+    layout::Layout,
     prompt,
     request::{Answer, TextRequest, input_specs, output_specs},
     template::Template,
@@ -43,42 +43,21 @@ pub struct Transcript {
     pub logits: Vec<B256>,
 }
 
-#[derive(Deserialize)]
-struct GenerationConfig {
-    eos_token_id: OneOrMany,
-    bos_token_id: Option<u32>,
-    max_length: usize,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(u32),
-    Many(Vec<u32>),
-}
-
 impl TextModel {
     /// A text model of a graph and the files that belong to it, or why they cannot serve.
     pub fn new(graph: ExactModel, files: &Files, pool: Arc<Pool>) -> Result<Self, String> {
-        let decoder = Decoder::new(graph)?;
-        let advice = "expected eos_token_id, max_length and, if there is one, bos_token_id";
-        let config = files.get(GENERATION_FILE).ok_or_else(|| format!("{GENERATION_FILE} is missing: {advice}"))?;
-        let config: GenerationConfig =
-            serde_json::from_slice(config).map_err(|error| format!("{GENERATION_FILE}: {error}: {advice}"))?;
-        let ends: Arc<[u32]> = match config.eos_token_id {
-            OneOrMany::One(end) => [end].into(),
-            OneOrMany::Many(ends) => ends.into(),
-        };
+        let Layout { ends, begin, room, names } = Layout::read(files)?;
+        let decoder = Decoder::new(graph, &names)?;
         let missing = || Failure::new(FailureCode::NoTokenizer, format!("the model has no {TOKENIZER_FILE}"));
         let vocabulary = files.get(TOKENIZER_FILE).ok_or_else(missing).and_then(|file| Vocabulary::read(file));
         let spelling = |token: Option<u32>| -> String {
             let known = vocabulary.as_ref().ok().and_then(|vocabulary| vocabulary.spelling(token?));
             known.unwrap_or_default().into()
         };
-        let (begin, end) = (spelling(config.bos_token_id), spelling(ends.last().copied()));
+        let (begin, end) = (spelling(begin), spelling(ends.last().copied()));
         let template = files.get(TEMPLATE_FILE).map(|source| Template::read(source, begin, end));
-        let (vocabulary, room) = (vocabulary.map(Arc::new), config.max_length);
-        Ok(Self { decoder, vocabulary, template, ends, room, crew: Crew::default(), pool })
+        let vocabulary = vocabulary.map(Arc::new);
+        Ok(Self { decoder, vocabulary, template, ends: ends.into(), room, crew: Crew::default(), pool })
     }
 
     /// The same model on other threads.
