@@ -13,7 +13,7 @@ use crate::{
     manifest::{FORMAT, ManifestError, file_entry},
     model_dir::Files,
     screen,
-    text::{self, TextModel},
+    text::{self, EmbeddingModel, TextModel},
 };
 
 /// Name of the published graph.
@@ -21,6 +21,8 @@ pub const GRAPH_FILE: &str = "model.onnx";
 /// Bytes that an `abi.encode(Tensor[])` spends on a text at most, unless a model says otherwise.
 const TEXT_BYTES_MAX: u64 = 4_096;
 const WORD: u64 = 32;
+/// What encoders of text are asked for golden vectors.
+const GOLDEN_TEXTS: [&str; 2] = ["The plot is dull.", "Größe 日本 🌊"];
 
 /// How to publish a model.
 #[derive(Clone, Debug)]
@@ -107,6 +109,9 @@ pub(crate) fn publish_as(
     profile: Profile,
     pool: &Pool,
 ) -> Result<Published, PublishError> {
+    if profile == Profile::ExactF32 && options.others.contains_key(text::EMBEDDING_FILE) {
+        return publish_embedding(graph, options, Arc::new(Pool::new(1)));
+    }
     let weights = screen::check(&graph, &options.others)?;
     let folder = options.folder.clone().filter(|_| !weights.is_empty());
     let model = ExactModel::load(graph.clone(), &LoadOptions { folder, ..LoadOptions::default() })?;
@@ -148,6 +153,41 @@ pub fn publish_text(graph: Bytes, options: PublishOptions, pool: Arc<Pool>) -> R
         maxOutputBytes: text::OUTPUT_BYTES_MAX,
     };
     published(options.name, Profile::ExactText, graph, files, (text::input_specs(), text::output_specs()), cost)
+}
+
+/// Publishes a sentence encoder with its tokenizer and `embedding.json` among the other files: a text in, a vector out. The
+/// cost in its manifest is that of the longest text. The golden vectors are of texts of ours.
+pub fn publish_embedding(graph: Bytes, options: PublishOptions, pool: Arc<Pool>) -> Result<Published, PublishError> {
+    let weights = screen::check(&graph, &options.others)?;
+    let folder = options.folder.clone().filter(|_| !weights.is_empty());
+    let model = ExactModel::load(graph.clone(), &LoadOptions { folder, ..LoadOptions::default() })?;
+    let mut files = options.others;
+    let model = EmbeddingModel::new(model, &files, pool).map_err(PublishError::Text)?;
+    let (inputs, outputs) = (text::embedding_input_specs(), model.output_specs());
+    let longest = model.cost().map_err(PublishError::Run)?;
+    let vector = &outputs[0].shape;
+    let cost = abi::Cost {
+        multiplyAdds: longest.macs,
+        bytesMoved: longest.bytes,
+        maxInputBytes: text::EMBEDDING_INPUT_BYTES_MAX,
+        maxOutputBytes: size([(ElementType::F32, &[vector[0] as usize][..])].into_iter()) as u32,
+    };
+    let answer = |input: &[u8]| {
+        let tensors = crate::wire::decode_input(input, &inputs)?;
+        crate::wire::encode_output(&model.run(&tensors)?, &outputs, cost.maxOutputBytes)
+    };
+    // A model of very short texts may have no room for one of them.
+    let golden: Vec<Bytes> = GOLDEN_TEXTS.map(text_input).into_iter().filter(|input| answer(input).is_ok()).collect();
+    if !golden.is_empty() {
+        files.insert(GOLDEN_FILE.into(), golden::make(&golden, answer)?);
+    }
+    published(options.name, Profile::ExactF32, graph, files, (inputs, outputs), cost)
+}
+
+/// A text as a contract sends it.
+fn text_input(text: &str) -> Bytes {
+    let text = crate::wire::to_wire(&Tensor::scalar(text.to_owned())).expect("texts have a wire form");
+    crate::wire::write(&[text]).0
 }
 
 /// Seals what was published without tolerances.

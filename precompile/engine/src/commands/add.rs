@@ -16,9 +16,9 @@ use crate::{
     engine::FACTS_FILE,
     golden::GOLDEN_FILE,
     model_dir::{Files, ModelDir},
-    publish::{GRAPH_FILE, PublishError, PublishOptions, Published, publish_text},
+    publish::{GRAPH_FILE, PublishError, PublishOptions, Published, publish_embedding, publish_text},
     screen,
-    text::{self, GENERATION_FILE},
+    text::{self, EMBEDDING_FILE},
 };
 
 /// What `model add` takes.
@@ -37,7 +37,8 @@ pub struct AddArgs {
 }
 
 /// Publishes an ONNX file in the exact profile, with golden vectors that this machine makes, and adds it to the model
-/// directory. With a `generation_config.json` among the other files it is a language model.
+/// directory. With a `generation_config.json` or a `genai_config.json` among the other files it is a language model; with an
+/// `embedding.json`, an encoder that takes text.
 pub fn add(dir: &ModelDir, args: &AddArgs, out: &mut impl Write) -> Result<Manifest, CommandError> {
     let (graph, options) = options(args)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -58,12 +59,15 @@ pub fn add(dir: &ModelDir, args: &AddArgs, out: &mut impl Write) -> Result<Manif
     Ok(manifest)
 }
 
-/// Publishes a graph: as a language model where there is a `generation_config.json` beside it, else with batching facts as a note.
+/// Publishes a graph: as a language model or as an encoder of text where a configuration of one lies beside it, else with batching facts as a note.
 pub(super) fn publish(graph: Bytes, options: PublishOptions, pool: Pool) -> Result<(Published, Files), PublishError> {
-    if options.others.contains_key(GENERATION_FILE) {
+    if text::is_text(&options.others) {
         let golden_inputs = vec![text::sample_request().to_wire().into()];
         let options = PublishOptions { golden_inputs, ..options };
         return Ok((publish_text(graph, options, pool.into())?, Files::new()));
+    }
+    if options.others.contains_key(EMBEDDING_FILE) {
+        return Ok((publish_embedding(graph, options, pool.into())?, Files::new()));
     }
     let (published, facts) = publish_checked(&graph, options, &pool)?;
     let facts = serde_json::to_vec_pretty(&facts).expect("numbers");

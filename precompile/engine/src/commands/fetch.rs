@@ -17,14 +17,18 @@ use crate::{
 };
 
 /// The recipes, and files of ours that go with them.
-const RECIPES: [(&str, &str); 5] = [
+const RECIPES: [(&str, &str); 6] = [
     ("magika", include_str!("../../models/fetch/magika.json")),
     ("minilm", include_str!("../../models/fetch/minilm.json")),
+    ("minilm-text", include_str!("../../models/fetch/minilm-text.json")),
     ("open-nsfw", include_str!("../../models/fetch/open-nsfw.json")),
     ("silero-vad", include_str!("../../models/fetch/silero-vad.json")),
     ("smollm2", include_str!("../../models/fetch/smollm2.json")),
 ];
-const BESIDE: [(&str, &[u8]); 1] = [("minilm/model.onnx", include_bytes!("../../models/fetch/minilm/model.onnx"))];
+const BESIDE: [(&str, &[u8]); 2] = [
+    ("minilm/model.onnx", include_bytes!("../../models/fetch/minilm/model.onnx")),
+    ("minilm/embedding.json", include_bytes!("../../models/fetch/minilm/embedding.json")),
+];
 
 /// Name that a GGUF file has among a recipe's files.
 const GGUF_FILE: &str = "model.gguf";
@@ -143,6 +147,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let error =
             fetch(&ModelDir::new(home.path()), "gpt", &ProgressBar::hidden(), &mut Vec::new()).unwrap_err().to_string();
-        assert_eq!(error, "no recipe for \"gpt\"; there are magika, minilm, open-nsfw, silero-vad, smollm2");
+        assert_eq!(
+            error,
+            "no recipe for \"gpt\"; there are magika, minilm, minilm-text, open-nsfw, silero-vad, smollm2"
+        );
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     model_dir::Files,
     ort::{OrtModel, RunError},
     publish, screen,
-    text::{self, TextModel},
+    text::{self, EMBEDDING_FILE, EmbeddingModel, TextModel},
     wire,
 };
 
@@ -38,6 +38,7 @@ enum Runner {
     Exact { model: Box<ExactModel>, pool: Arc<Pool>, accelerator: Option<Accelerator> },
     Ort(Box<OrtModel>),
     Text(Box<TextModel>),
+    Embedding(Box<EmbeddingModel>),
 }
 
 /// Why a run gave no tensors.
@@ -122,6 +123,7 @@ impl Model {
     pub(super) fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, Stop> {
         match &self.runner {
             Runner::Exact { model, pool, .. } => model.run(inputs, pool).map_err(Stop::Failed),
+            Runner::Embedding(model) => model.run(&inputs).map_err(Stop::Failed),
             Runner::Text(_) => Err(Stop::Unavailable(Unavailable::Broke("a text model has no single run".into()))),
             Runner::Ort(model) => model.run(inputs).map_err(|error| match error {
                 RunError::Failed(failure) => Stop::Failed(failure),
@@ -134,7 +136,7 @@ impl Model {
     pub(super) fn engine_name(&self) -> String {
         match &self.runner {
             Runner::Exact { accelerator, .. } => exact_name(accelerator.as_ref()),
-            Runner::Text(_) => exact_name(None),
+            Runner::Text(_) | Runner::Embedding(_) => exact_name(None),
             Runner::Ort(model) => model.name(),
         }
     }
@@ -170,6 +172,12 @@ impl Model {
         let listed = (self.manifest.inputs(), self.manifest.outputs());
         let model = match &self.runner {
             Runner::Exact { model, .. } => model,
+            Runner::Embedding(model) if listed == (&text::embedding_input_specs(), &model.output_specs()) => {
+                return Ok(());
+            }
+            Runner::Embedding(_) => {
+                return Err("the manifest's tensors are not those of this encoder; publish it again".into());
+            }
             Runner::Text(_) if listed == (&text::input_specs(), &text::output_specs()) => return Ok(()),
             Runner::Text(_) => {
                 return Err("the manifest's tensors are not those of text models; publish it again".into());
@@ -218,12 +226,16 @@ fn runner(
     if entry.manifest.profile() == Profile::ExactI8 {
         integer::check(graph).map_err(|error| failed(error.to_string()))?;
     }
-    if entry.manifest.profile() == Profile::ExactText {
+    let is_text = entry.manifest.profile() == Profile::ExactText;
+    if is_text || (entry.manifest.profile() == Profile::ExactF32 && files.contains_key(EMBEDDING_FILE)) {
         // Whatever computes other models: only the exact engine gives the logits that a text is chosen by.
         let folder = folder.filter(|_| !weights.is_empty());
         let options = LoadOptions { limits: config.limits.clone(), folder, ..LoadOptions::default() };
         let graph = ExactModel::load(graph.clone(), &options).map_err(|error| failed(error.to_string()))?;
-        return Ok(Runner::Text(Box::new(TextModel::new(graph, files, pool).map_err(failed)?)));
+        return Ok(match is_text {
+            true => Runner::Text(Box::new(TextModel::new(graph, files, pool).map_err(failed)?)),
+            false => Runner::Embedding(Box::new(EmbeddingModel::new(graph, files, pool).map_err(failed)?)),
+        });
     }
     if config.kind == Kind::Exact {
         let folder = folder.filter(|_| !weights.is_empty());
