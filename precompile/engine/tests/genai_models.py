@@ -234,9 +234,6 @@ def main(folder):
         (folder / "models" / f"{name}.onnx").write_bytes(file)
         session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
         outputs = session.run(None, {i.name: v for i, v in zip(session.get_inputs(), inputs)})
-        if name.startswith("skip"):
-            # The statistics in between are for training, and nobody names them.
-            outputs = [outputs[0], np.zeros(0, np.float32), np.zeros(0, np.float32), outputs[1]]
         case(name, name, inputs, outputs, 1e-5)
 
     file = decoder().SerializeToString()
