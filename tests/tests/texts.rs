@@ -19,9 +19,9 @@ use std::{path::Path, process::Command, time::Instant};
 
 const MODEL: &str = "tiny-chat";
 /// Letters of an answer, each of which is a digit: no token has fewer, so it has as many tokens at most.
-const DIGITS: u32 = 200;
+const DIGITS: u32 = 120;
 /// Gas of a transaction that asks for them.
-const GAS: u64 = 1_500_000;
+const GAS: u64 = 1_000_000;
 
 /// A question that no other number asks, whose answer is long whatever the model would like to say.
 fn question(number: usize) -> TextRequest {
@@ -101,7 +101,7 @@ fn mine_meanwhile(node: &Node, hash: &str) -> (usize, Vec<(u64, u64)>) {
 #[test]
 fn a_text_that_takes_longer_than_blocks_comes_into_a_later_one() {
     let node = Node::start(&["--no-mining"]);
-    // A machine that writes 200 tokens between two requests of a client is given further questions.
+    // A machine that writes 120 tokens between two requests of a client is given further questions.
     for attempt in 0..12 {
         let question = question(attempt);
         let hash = ask(&node, 0, &question);
@@ -120,7 +120,7 @@ fn a_text_that_takes_longer_than_blocks_comes_into_a_later_one() {
 
 #[test]
 fn a_blocks_gas_bounds_the_texts_in_it() {
-    const BLOCK_GAS: u64 = 2_000_000;
+    const BLOCK_GAS: u64 = 1_200_000;
     let node = Node::start(&["--no-mining", "--gas-limit", &BLOCK_GAS.to_string()]);
     let models = node.rpc("inference_models", json!([]));
     let model = models.as_array().unwrap().iter().find(|model| model["name"] == MODEL).unwrap();
