@@ -18,16 +18,18 @@ use serde_json::{Value, json};
 use std::{path::Path, process::Command, time::Instant};
 
 const MODEL: &str = "tiny-chat";
-/// Most tokens of an answer. Nearly all have as many: at the highest temperature hardly any token ends one.
-const TOKENS: u32 = 120;
+/// Most tokens of a long answer. Nearly all have as many: at the highest temperature hardly any token ends one.
+const LONG: u32 = 120;
+/// Those of a shorter one.
+const SHORT: u32 = 40;
 const TEMPERATURE_WAD: i64 = 9_000_000_000_000_000_000;
-/// Gas of a transaction that asks for them.
-const GAS: u64 = 1_000_000;
+/// Gas of a transaction that asks for a long one, and for a shorter one.
+const GAS: [u64; 2] = [1_000_000, 450_000];
 
 /// A question that no other number asks, whose answer is long.
-fn question(number: usize) -> TextRequest {
+fn question(number: usize, tokens: u32) -> TextRequest {
     TextRequest {
-        tokens_max: TOKENS,
+        tokens_max: tokens,
         prompt_tokens_max: 60,
         temperature_wad: TEMPERATURE_WAD,
         seed: number as i64,
@@ -37,7 +39,13 @@ fn question(number: usize) -> TextRequest {
 
 fn ask(node: &Node, account: usize, question: &TextRequest) -> String {
     let accounts = node.rpc("eth_accounts", json!([]));
-    network::send(node, accounts[account].as_str().expect("an account"), MODEL, question.to_wire(), GAS)
+    network::send(
+        node,
+        accounts[account].as_str().expect("an account"),
+        MODEL,
+        question.to_wire(),
+        GAS[usize::from(question.tokens_max == SHORT)],
+    )
 }
 
 fn status(node: &Node, hash: &str) -> Value {
@@ -71,7 +79,7 @@ fn progress(status: &Value) -> Option<(u64, u64)> {
     tokens.is_object().then(|| {
         let count = |key: &str| tokens[key].as_u64().unwrap_or_else(|| panic!("{key} in {tokens}"));
         assert!(count("read") <= count("prompt") && count("written") <= count("most"), "{tokens}");
-        assert_eq!(count("most"), u64::from(TOKENS));
+        assert_eq!(count("most"), u64::from(LONG));
         (count("read"), count("written"))
     })
 }
@@ -79,7 +87,7 @@ fn progress(status: &Value) -> Option<(u64, u64)> {
 /// Mines blocks while the answer is in the making until it is ready; how many were mined meanwhile, and what was told of it.
 fn mine_meanwhile(node: &Node, hash: &str) -> (usize, Vec<(u64, u64)>) {
     let (mut blocks, mut told) = (0, Vec::new());
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + 4 * PATIENCE;
     loop {
         let now = status(node, hash);
         if now["phase"] == "ready" {
@@ -105,7 +113,7 @@ fn a_text_that_takes_longer_than_blocks_comes_into_a_later_one() {
     let node = Node::start(&["--no-mining"]);
     // A machine that writes 120 tokens between two requests of a client is given further questions.
     for attempt in 0..12 {
-        let question = question(attempt);
+        let question = question(attempt, LONG);
         let hash = ask(&node, 0, &question);
         let (blocks, told) = mine_meanwhile(&node, &hash);
         assert!(told.is_sorted(), "what is read and written only grows: {told:?}");
@@ -122,7 +130,7 @@ fn a_text_that_takes_longer_than_blocks_comes_into_a_later_one() {
 
 #[test]
 fn a_blocks_gas_bounds_the_texts_in_it() {
-    const BLOCK_GAS: u64 = 1_200_000;
+    const BLOCK_GAS: u64 = 700_000;
     let node = Node::start(&["--no-mining", "--gas-limit", &BLOCK_GAS.to_string()]);
     let models = node.rpc("inference_models", json!([]));
     let model = models.as_array().unwrap().iter().find(|model| model["name"] == MODEL).unwrap();
@@ -136,8 +144,8 @@ fn a_blocks_gas_bounds_the_texts_in_it() {
     let refused = node.try_rpc("eth_sendTransaction", json!([tx])).unwrap_err();
     assert!(refused.message.contains("gas"), "{refused:?}");
 
-    let asked: Vec<String> = (0..6).map(|account| ask(&node, account, &question(100 + account))).collect();
-    let end = Instant::now() + PATIENCE;
+    let asked: Vec<String> = (0..6).map(|account| ask(&node, account, &question(100 + account, SHORT))).collect();
+    let end = Instant::now() + 4 * PATIENCE;
     while !asked.iter().all(|hash| status(&node, hash)["phase"] == "ready") {
         assert!(Instant::now() < end, "not ready: {}\n{}", node.rpc("inference_pending", json!([])), node.log());
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -148,7 +156,7 @@ fn a_blocks_gas_bounds_the_texts_in_it() {
         node.rpc("evm_mine", json!([]));
         let block = node.rpc("eth_getBlockByNumber", json!(["latest", false]));
         let outputs = outputs(&node, &block["number"]);
-        let tokens: u64 = outputs.iter().map(|output| tokens(output)).sum();
+        let tokens: u64 = outputs.iter().map(tokens).sum();
         assert!(tokens * gas_of_token <= number(&block["gasUsed"]), "each token is paid for: {block}");
         assert!(number(&block["gasUsed"]) <= BLOCK_GAS, "{block}");
         assert!(!outputs.is_empty(), "a block with room for a text has one: {block}");
@@ -195,6 +203,7 @@ fn add_encoder(data: &Path) {
 
 #[test]
 fn a_text_becomes_a_vector_in_a_call() {
+    const WAD: i64 = 1_000_000_000_000_000_000;
     let node = Node::start_with(&[], add_encoder);
     let model: B256 = node.model_id("encoder").parse().unwrap();
     let vector = |text: &str| {
@@ -209,7 +218,6 @@ fn a_text_becomes_a_vector_in_a_call() {
             words.chunks(32).map(|word| i64::from_be_bytes(word[24..].try_into().unwrap())).collect(),
         )
     };
-    const WAD: i64 = 1_000_000_000_000_000_000;
     // [CLS] good bad [SEP]
     assert_eq!(vector("good bad").unwrap(), [WAD / 4, 3 * WAD]);
     let refused = vector("good good good good good good good").unwrap_err();

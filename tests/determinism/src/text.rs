@@ -15,6 +15,8 @@ const GRAPH: &str = "model.onnx";
 const PROMPTS: [&str; 2] = ["The film", "I"];
 /// Few, since an emulator takes seconds for each.
 const TOKENS: u32 = 4;
+/// The highest, so that hardly any token ends the answer.
+const TEMPERATURE_WAD: i64 = 9_000_000_000_000_000_000;
 
 /// Whether a folder is one.
 pub(crate) fn is_one(folder: &Path) -> bool {
@@ -35,7 +37,7 @@ fn digest(folder: &Path) -> anyhow::Result<B256> {
     }
     let request = |prompt: &str| {
         let messages = vec![("prompt".into(), prompt.into())];
-        TextRequest { tokens_max: TOKENS, ..TextRequest::new(messages) }.to_wire()
+        TextRequest { tokens_max: TOKENS, temperature_wad: TEMPERATURE_WAD, ..TextRequest::new(messages) }.to_wire()
     };
     let inputs = PROMPTS.map(request);
     let mut first = None;

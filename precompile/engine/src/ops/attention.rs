@@ -319,8 +319,9 @@ impl Sizes {
 struct Rounds {
     scores: Round,
     softmax: Round,
-    /// Neither is: both are `f32`.
+    /// Neither is: both are `f32`, computed with these instructions.
     none: bool,
+    isa: Isa,
 }
 
 /// The scores shown as the fourth output, where somebody wants them.
@@ -347,9 +348,8 @@ impl Attention {
         keys: usize,
         rounds: &Rounds,
         shown: &mut Shown,
-        isa: Isa,
     ) {
-        let Rounds { scores: round, softmax: softmax_round, none } = *rounds;
+        let Rounds { scores: round, softmax: softmax_round, none, isa } = *rounds;
         if !none {
             scores.iter_mut().for_each(|x| *x = round(*x));
         }
@@ -414,7 +414,8 @@ pub(super) fn attend(
     same_type(q, k)?;
     let (kind, round) = (q.element_type(), rounding(q.element_type())?);
     let none = kind == ElementType::F32 && attention.precision.is_none_or(|kind| kind == ElementType::F32);
-    let rounds = Rounds { scores: round, softmax: attention.precision.map_or(Ok(round), rounding)?, none };
+    let softmax = attention.precision.map_or(Ok(round), rounding)?;
+    let rounds = Rounds { scores: round, softmax, none, isa: context.isa() };
     let (past_key, past_value) = (inputs.optional(4), inputs.optional(5));
     if past_key.is_some() != past_value.is_some() || (past_key.is_some() && inputs.optional(6).is_some()) {
         return Err(failure::arity("past key and value come together, and without lengths of a cache"));
@@ -444,7 +445,7 @@ pub(super) fn attend(
         let right = Strided { data: scaled_keys.head(kv), line_stride: width, k_stride: 1 };
         product(&left, &right, [rows, total, width], &mut scores, context);
         for (h, scores) in scores.chunks_mut((length * total).max(1)).enumerate() {
-            attention.weigh(scores, (b, first + h), &bias, total, &rounds, &mut shown, context.isa());
+            attention.weigh(scores, (b, first + h), &bias, total, &rounds, &mut shown);
         }
         let left = Strided { data: &scores, line_stride: total, k_stride: 1 };
         let right = Strided { data: values.head(kv), line_stride: 1, k_stride: value_width };
