@@ -11,7 +11,7 @@ use foreblock_precompile::{
 use foreblock_tests::{
     network,
     node::{Node, PATIENCE},
-    rpc::RpcError,
+    rpc::{RpcError, number},
     tools::{foreblock, python, succeed},
 };
 use serde_json::{Value, json};
@@ -66,11 +66,6 @@ fn outputs(node: &Node, block: &Value) -> Vec<Bytes> {
     let list = node.rpc("inference_getList", json!([block]));
     let entries = list["entries"].as_array().expect("a list").iter();
     entries.map(|entry| hex::decode(entry["output"].as_str().expect("an output")).expect("hex").into()).collect()
-}
-
-fn number(value: &Value) -> u64 {
-    let text = value.as_str().unwrap_or_else(|| panic!("no number: {value}"));
-    u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or_else(|_| panic!("no number: {value}"))
 }
 
 /// Tokens read and written, as the node tells them of a transaction's only call.
@@ -130,7 +125,7 @@ fn a_text_that_takes_longer_than_blocks_comes_into_a_later_one() {
 
 #[test]
 fn a_blocks_gas_bounds_the_texts_in_it() {
-    const BLOCK_GAS: u64 = 700_000;
+    const BLOCK_GAS: u128 = 700_000;
     let node = Node::start(&["--no-mining", "--gas-limit", &BLOCK_GAS.to_string()]);
     let models = node.rpc("inference_models", json!([]));
     let model = models.as_array().unwrap().iter().find(|model| model["name"] == MODEL).unwrap();
@@ -154,9 +149,9 @@ fn a_blocks_gas_bounds_the_texts_in_it() {
     let mut included = 0;
     while included < asked.len() {
         node.rpc("evm_mine", json!([]));
-        let block = node.rpc("eth_getBlockByNumber", json!(["latest", false]));
+        let block = node.block("latest");
         let outputs = outputs(&node, &block["number"]);
-        let tokens: u64 = outputs.iter().map(tokens).sum();
+        let tokens: u128 = outputs.iter().map(tokens).sum();
         assert!(tokens * gas_of_token <= number(&block["gasUsed"]), "each token is paid for: {block}");
         assert!(number(&block["gasUsed"]) <= BLOCK_GAS, "{block}");
         assert!(!outputs.is_empty(), "a block with room for a text has one: {block}");
@@ -169,10 +164,10 @@ fn a_blocks_gas_bounds_the_texts_in_it() {
 }
 
 /// Tokens that an answer is charged for.
-fn tokens(output: &Bytes) -> u64 {
+fn tokens(output: &Bytes) -> u128 {
     let facts = wire::read(output).expect("tensors")[0].data.clone();
     let fact = |index: usize| u64::from_be_bytes(facts[32 * index + 24..32 * index + 32].try_into().expect("8 bytes"));
-    fact(2).div_ceil(4) + fact(3)
+    (fact(2).div_ceil(4) + fact(3)).into()
 }
 
 /// An encoder whose tokens are words, each with a vector of two numbers; the vector of a text is their mean.

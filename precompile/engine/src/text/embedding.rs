@@ -227,12 +227,7 @@ mod tests {
     }
 
     fn encoder(config: &str, tokenizer: Option<&str>) -> Result<EmbeddingModel, String> {
-        let node = NodeProto {
-            op_type: Some("Gather".into()),
-            input: ["table", "input_ids"].map(String::from).into(),
-            output: vec!["last_hidden_state".into()],
-            ..Default::default()
-        };
+        let node = NodeProto::new("", "Gather", &["table", "input_ids"], "last_hidden_state");
         let graph = GraphProto {
             node: vec![node],
             initializer: vec![to_proto("table", &Tensor::new([6, 2], TABLE.to_vec()).unwrap())],
