@@ -111,7 +111,8 @@ impl EmbeddingModel {
 
     /// What the longest text costs.
     pub fn cost(&self) -> Result<Cost, Failure> {
-        let tokens = vec![0; self.config.max_length];
+        // Many graphs take the token 0 for padding, and have no answer to nothing else.
+        let tokens = vec![1; self.config.max_length];
         Ok(self.model.run_measured(self.arguments(&tokens), &self.pool)?.1)
     }
 
