@@ -14,7 +14,7 @@ use foreblock_pre_executor::{
     schedule::Prior,
 };
 use foreblock_precompile::{
-    Committee, InferenceList, ListEntry, ModelId, Outcome, Request, StatementDomain, Used,
+    Committee, InferenceList, ListEntry, ModelId, Outcome, Request, StatementDomain,
     abi::{DType, Tensor},
 };
 use foreblock_tests::bench::{Report, Target, best_seconds, workspace};
@@ -254,7 +254,7 @@ fn list() -> (InferenceList, StatementDomain, Committee) {
     let used = inputs.iter().zip(outcomes).map(|(input, outcome)| {
         let (id, outcome) = (Request::new(B256::ZERO, input.clone()).id, outcome.expect("all agree"));
         let certificate = Compute::certified(&panel, id, outcome.clone()).certificate;
-        (Used { id, model: B256::ZERO, outcome, inference_gas: 2_000 }, certificate)
+        ListEntry { id, outcome, certificate }
     });
     (InferenceList::new(used).expect("outputs are canonical"), domain, panel.committee())
 }

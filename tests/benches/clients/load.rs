@@ -75,13 +75,13 @@ pub(crate) fn resident_mib(pid: u32) -> (f64, f64) {
 }
 
 /// Full blocks for a while, every transaction another question; the share of outcomes that the sidecar has as a block appears.
-pub(crate) fn hit_rate() -> f64 {
+pub(crate) fn hit_rate(url: impl Fn(&Node) -> String) -> f64 {
     const TIME: Duration = Duration::from_secs(20);
     /// Blocks of 100 questions a second: what the node takes in, so that its pool neither runs dry nor grows without end.
     const GAS_LIMIT: &str = "6000000";
     const PAUSE: Duration = Duration::from_millis(9);
     let node = Node::start(&["--block-time", "1", "--gas-limit", GAS_LIMIT]);
-    let sidecar = Sidecar::start(&node.url(), &["--block-time", "1"]);
+    let sidecar = Sidecar::start(&url(&node), &["--block-time", "1"]);
     let stop = AtomicBool::new(false);
     let (mut hits, mut all, mut full) = (0usize, 0usize, 0usize);
     thread::scope(|scope| {

@@ -28,17 +28,29 @@ const TURNS: usize = 3;
 /// Pending transactions of the memory row.
 const PENDING: u64 = 50_000;
 
+/// What is measured, by name: arguments name what to measure, all of it without any.
+const PARTS: [(&str, fn(&mut Report)); 4] =
+    [("lookups", lookups), ("hits", hits), ("memory", memory), ("crates", dependencies)];
+
 fn main() {
+    let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let mut report = Report::new("clients");
-    lookups(&mut report);
-    let rate = hit_rate();
-    report.row("outcomes there as a full block appears, devnet as the client, %", rate * 100.0, Target::AtLeast(97.0));
-    memory(&mut report);
-    let core = crates(&["--no-default-features"]);
-    report.row("crates of foreblock-precompile alone, itself included", core, Target::AtMost(120.0));
-    // What an adapter adds is what a client of alloy-evm has already.
-    report.row("the same with the adapter for alloy-evm 0.39 and revm 43", crates(&[]), Target::Shown);
+    let chosen = |name: &str| named.is_empty() || named.iter().any(|named| named == name);
+    PARTS.iter().filter(|(name, _)| chosen(name)).for_each(|(_, part)| part(&mut report));
     report.write(workspace()).expect("the report can be written");
+}
+
+fn hits(report: &mut Report) {
+    let socket = "outcomes there as a full block appears, devnet as the client by WebSocket, %";
+    report.row(socket, hit_rate(Node::socket_url) * 100.0, Target::AtLeast(97.0));
+    report.row("the same by HTTP, %", hit_rate(Node::url) * 100.0, Target::AtLeast(97.0));
+}
+
+fn dependencies(report: &mut Report) {
+    report.row("crates of foreblock-precompile alone, itself included", crates(&[]), Target::AtMost(120.0));
+    // What an adapter adds is alloy-evm and revm, which its client has already.
+    let adapter = crates(&["--features", "evm"]);
+    report.row("the same with the adapter for alloy-evm 0.39 and revm 43", adapter, Target::Shown);
 }
 
 fn lookups(report: &mut Report) {
