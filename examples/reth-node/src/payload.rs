@@ -1,11 +1,13 @@
 //! The payload builder: Ethereum's own loop over transactions that come in another order. It skips what misses an outcome, as it skips any
-//! invalid transaction; what waits is offered to it again at the end.
+//! invalid transaction; what waits is offered to it again at the end. The list of what it built is kept by the payload's hash.
 
 use crate::evm::ForeblockEvmConfig;
 use alloy_primitives::{Address, B256};
-use foreblock_precompile::Outcomes;
-use foreblock_reth_parts::{Offer, Patient};
-use reth_basic_payload_builder::{BuildArguments, BuildOutcome, MissingPayloadBehaviour, PayloadBuilder, PayloadConfig};
+use alloy_rpc_types_engine::PayloadAttributes;
+use foreblock_reth_parts::{Lists, Offer, Patient};
+use reth_basic_payload_builder::{
+    BuildArguments, BuildOutcome, MissingPayloadBehaviour, PayloadBuilder, PayloadConfig,
+};
 use reth_ethereum::{
     EthPrimitives, TransactionSigned,
     chainspec::{ChainSpec, ChainSpecProvider, EthereumHardforks},
@@ -14,21 +16,28 @@ use reth_ethereum::{
         api::{FullNodeTypes, NodeTypes, PayloadBuilderError, TxTy},
         builder::{BuilderContext, PayloadBuilderConfig, components::PayloadBuilderBuilder},
     },
-    pool::{BestTransactions, PoolTransaction, TransactionPool, ValidPoolTransaction, error::InvalidPoolTransactionError},
+    pool::{
+        BestTransactions, BestTransactionsAttributes, PoolTransaction, TransactionPool, ValidPoolTransaction,
+        error::InvalidPoolTransactionError,
+    },
     storage::StateProviderFactory,
 };
 use reth_ethereum_payload_builder::{EthereumBuilderConfig, default_ethereum_payload};
-use reth_payload_builder::{EthBuiltPayload, EthPayloadBuilderAttributes};
+use reth_payload_builder::EthBuiltPayload;
 use std::sync::Arc;
+
+/// Whether a transaction is known to wait for an outcome.
+pub(crate) type Waits = Arc<dyn Fn(B256) -> bool + Send + Sync>;
 
 /// Makes the payload builder of a node.
 pub(crate) struct ForeblockPayloadBuilder {
-    outcomes: Arc<dyn Outcomes>,
+    waits: Waits,
+    lists: Arc<Lists>,
 }
 
 impl ForeblockPayloadBuilder {
-    pub(crate) fn new(outcomes: Arc<dyn Outcomes>) -> Self {
-        Self { outcomes }
+    pub(crate) fn new(waits: Waits, lists: Arc<Lists>) -> Self {
+        Self { waits, lists }
     }
 }
 
@@ -47,7 +56,7 @@ where
     ) -> eyre::Result<Self::PayloadBuilder> {
         let limit = context.payload_builder_config().gas_limit_for(context.chain_spec().chain);
         let config = EthereumBuilderConfig::new().with_gas_limit(limit);
-        Ok(Builder { client: context.provider().clone(), pool, evm, config, _outcomes: self.outcomes })
+        Ok(Builder { client: context.provider().clone(), pool, evm, config, waits: self.waits, lists: self.lists })
     }
 }
 
@@ -58,8 +67,8 @@ pub(crate) struct Builder<Pool, Client> {
     pool: Pool,
     evm: ForeblockEvmConfig,
     config: EthereumBuilderConfig,
-    /// Kept connected for as long as payloads are built.
-    _outcomes: Arc<dyn Outcomes>,
+    waits: Waits,
+    lists: Arc<Lists>,
 }
 
 impl<Pool, Client> PayloadBuilder for Builder<Pool, Client>
@@ -67,30 +76,52 @@ where
     Client: StateProviderFactory + ChainSpecProvider<ChainSpec: EthereumHardforks> + Clone,
     Pool: TransactionPool<Transaction: PoolTransaction<Consensus = TransactionSigned>>,
 {
-    type Attributes = EthPayloadBuilderAttributes;
+    type Attributes = PayloadAttributes;
     type BuiltPayload = EthBuiltPayload;
 
     fn try_build(
         &self,
         args: BuildArguments<Self::Attributes, Self::BuiltPayload>,
     ) -> Result<BuildOutcome<Self::BuiltPayload>, PayloadBuilderError> {
-        default_ethereum_payload(
-            self.evm.clone(),
-            self.client.clone(),
-            self.pool.clone(),
-            self.config.clone(),
-            args,
-            |attributes| Box::new(Patiently::new(self.pool.best_transactions_with_attributes(attributes))),
-        )
+        let built = self.build(args, |attributes| {
+            let best = self.pool.best_transactions_with_attributes(attributes);
+            Box::new(Patiently::new(best, self.waits.clone()))
+        })?;
+        if let BuildOutcome::Better { payload, .. } | BuildOutcome::Freeze(payload) = &built {
+            // Whoever gives the block away gives `lists.list(hash)` with it.
+            self.lists.sealed(payload.block().hash(), payload.requests().iter().flat_map(|requests| requests.iter()));
+        }
+        Ok(built)
     }
 
-    fn on_missing_payload(&self, _: BuildArguments<Self::Attributes, Self::BuiltPayload>) -> MissingPayloadBehaviour<Self::BuiltPayload> {
+    fn on_missing_payload(
+        &self,
+        _: BuildArguments<Self::Attributes, Self::BuiltPayload>,
+    ) -> MissingPayloadBehaviour<Self::BuiltPayload> {
         MissingPayloadBehaviour::RaceEmptyPayload
     }
 
-    fn build_empty_payload(&self, config: PayloadConfig<Self::Attributes>) -> Result<Self::BuiltPayload, PayloadBuilderError> {
-        let args = BuildArguments::new(Default::default(), config, Default::default(), None);
-        self.try_build(args)?.into_payload().ok_or(PayloadBuilderError::MissingPayload)
+    fn build_empty_payload(
+        &self,
+        config: PayloadConfig<Self::Attributes>,
+    ) -> Result<Self::BuiltPayload, PayloadBuilderError> {
+        let args = BuildArguments::new(Default::default(), None, None, config, Default::default(), None);
+        self.build(args, |_| Box::new(std::iter::empty()))?.into_payload().ok_or(PayloadBuilderError::MissingPayload)
+    }
+}
+
+impl<Pool, Client> Builder<Pool, Client>
+where
+    Client: StateProviderFactory + ChainSpecProvider<ChainSpec: EthereumHardforks> + Clone,
+    Pool: TransactionPool<Transaction: PoolTransaction<Consensus = TransactionSigned>>,
+{
+    fn build(
+        &self,
+        args: BuildArguments<PayloadAttributes, EthBuiltPayload>,
+        best: impl FnOnce(BestTransactionsAttributes) -> Best<Pool::Transaction>,
+    ) -> Result<BuildOutcome<EthBuiltPayload>, PayloadBuilderError> {
+        let (evm, client, pool) = (self.evm.clone(), self.client.clone(), self.pool.clone());
+        default_ethereum_payload(evm, client, pool, self.config.clone(), args, best)
     }
 }
 
@@ -112,7 +143,7 @@ type Best<T> = Box<dyn BestTransactions<Item = Arc<ValidPoolTransaction<T>>>>;
 /// The pool's best transactions, in which one that was called invalid comes once more at the end: its outcome may be there by then. The EVM says
 /// why a transaction is invalid only in words, so every one gets that second chance.
 struct Patiently<T: PoolTransaction> {
-    inner: Patient<Unwrapped<T>, Pooled<T>, fn(&Pooled<T>) -> bool>,
+    inner: Patient<Unwrapped<T>, Pooled<T>, Box<dyn FnMut(&Pooled<T>) -> bool + Send>>,
     tried: std::collections::HashSet<B256>,
 }
 
@@ -127,8 +158,9 @@ impl<T: PoolTransaction> Iterator for Unwrapped<T> {
 }
 
 impl<T: PoolTransaction> Patiently<T> {
-    fn new(best: Best<T>) -> Self {
-        Self { inner: Patient::new(Unwrapped(best), |_| false), tried: Default::default() }
+    fn new(best: Best<T>, waits: Waits) -> Self {
+        let waits: Box<dyn FnMut(&Pooled<T>) -> bool + Send> = Box::new(move |tx| waits(tx.hash()));
+        Self { inner: Patient::new(Unwrapped(best), waits), tried: Default::default() }
     }
 }
 
