@@ -1,14 +1,15 @@
 //! `cargo xtask bench precompile`: what a call of the precompile costs, beside what its input's keccak256 costs.
 
+#[path = "evm/mod.rs"]
+mod evm;
+
 use alloy_evm::{Evm, EvmEnv, EvmFactory};
 use alloy_primitives::{Address, B256, Bytes, U256, address, keccak256};
 use alloy_sol_types::{SolCall, SolValue};
-use foreblock_pre_executor::{Store, StoreLimits};
+use evm::{scouted, state};
 use foreblock_precompile::{
-    ForeblockEvmFactory, MODEL_REGISTRY_ADDRESS, MemoryOutcomes, ModelSlot, Outcome, Outcomes, PRECOMPILE_ADDRESS,
-    Profile, Request,
+    ForeblockEvmFactory, MemoryOutcomes, Outcome, PRECOMPILE_ADDRESS, Request,
     abi::{DType, IInference, Tensor},
-    model_storage_key,
 };
 use foreblock_tests::bench::{Report, Target, best_seconds, workspace};
 use revm::{
@@ -16,7 +17,6 @@ use revm::{
     context::{BlockEnv, CfgEnv, TxEnv},
     database::{CacheDB, EmptyDB},
     primitives::hardfork::SpecId,
-    state::AccountInfo,
 };
 use std::sync::Arc;
 
@@ -38,19 +38,7 @@ fn caller(target: Address, calls: u64) -> Bytecode {
 }
 
 fn db(target: Address, calls: u64) -> CacheDB<EmptyDB> {
-    let slot = ModelSlot {
-        gas_per_run: 2_010,
-        max_input_bytes: 1 << 20,
-        max_output_bytes: 1 << 20,
-        profile: Profile::ExactF32,
-    };
-    let mut db = CacheDB::new(EmptyDB::default());
-    db.insert_account_info(SENDER, AccountInfo::from_balance(U256::MAX >> 1));
-    db.insert_account_info(LOOP, AccountInfo::default().with_code(caller(target, calls)));
-    db.insert_account_info(MODEL_REGISTRY_ADDRESS, AccountInfo { nonce: 1, ..Default::default() });
-    db.insert_account_storage(MODEL_REGISTRY_ADDRESS, model_storage_key(MODEL).into(), slot.pack())
-        .expect("an in-memory database has no errors");
-    db
+    state(MODEL, 1 << 20, [(LOOP, caller(target, calls))], [SENDER])
 }
 
 fn env() -> EvmEnv {
@@ -75,14 +63,6 @@ fn per_call(factory: &ForeblockEvmFactory, target: Address, data: &Bytes) -> (f6
     (seconds / (CALLS - 1) as f64, (gas_of_many - gas_of_one) as f64 / (CALLS - 1) as f64)
 }
 
-/// The node's store after a scout has asked for this input and a worker has answered: what a builder finds.
-fn scouted(input: &Bytes, output: &Bytes) -> Arc<Store> {
-    let (store, request) = (Store::in_memory(StoreLimits::default()), Request::new(MODEL, input.clone()));
-    store.missing(&request);
-    store.put(&[(request.id, Outcome::Output(output.clone()).into())]).expect("memory is never full");
-    Arc::new(store)
-}
-
 fn main() {
     // `abi.encode(Tensor[])` of 23 WAD numbers is 1,024 bytes long.
     let tensor = Tensor { dtype: DType::Wad, shape: vec![23], data: vec![1; 23 * 32].into() };
@@ -96,7 +76,11 @@ fn main() {
     let factory = ForeblockEvmFactory::new(Arc::new(outcomes));
     let keccak = best_seconds(60, 1_000, || keccak256(&input));
     let (hit, hit_gas) = per_call(&factory, PRECOMPILE_ADDRESS, &data);
-    let (scouted, _) = per_call(&ForeblockEvmFactory::new(scouted(&input, &output)), PRECOMPILE_ADDRESS, &data);
+    let (scouted, _) = per_call(
+        &ForeblockEvmFactory::new(Arc::new(scouted(MODEL, [(input.clone(), output.clone())]))),
+        PRECOMPILE_ADDRESS,
+        &data,
+    );
 
     // ecrecover of the well-known vector of go-ethereum's tests: recovers, so it does the whole work.
     let ecrecover_input = Bytes::from(alloy_primitives::hex!(

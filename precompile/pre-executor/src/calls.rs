@@ -70,10 +70,10 @@ impl PreExecutor {
                 return Err(error);
             }
         }
+        let mut left = missing.iter().peekable();
         let result = loop {
-            let Some(first) = missing.iter().find(|request| self.shared.store.get(request.id).is_none()) else {
-                break Ok(());
-            };
+            while left.next_if(|request| self.shared.store.get(request.id).is_some()).is_some() {}
+            let Some(first) = left.peek() else { break Ok(()) };
             if state.stopped || state.scheduler.place(first.id).is_none() {
                 break Err(Unresolved::Unavailable { request: first.id, reason: state.reason(first.id) });
             }

@@ -1,15 +1,17 @@
-//! What a builder pays for outcomes: execution of 200 transactions whose outcomes are there against the same with the outputs as
-//! constants, against skipping them, and against running the model inside the call. No signatures, no tries: those would hide it.
+//! What a builder pays for outcomes: a whole block of 200 transactions whose outcomes are there against the same with the outputs as
+//! constants. Then execution alone, without tries, which would hide it: the same again, against skipping the transactions, and against
+//! running the model inside the call.
 
+use crate::{
+    evm::{scouted, state},
+    whole_block,
+};
 use alloy_evm::{Evm, EvmEnv, EvmFactory};
 use alloy_primitives::{Address, B256, Bytes, U256, hex};
 use alloy_sol_types::{SolCall, SolValue};
-use foreblock_pre_executor::{Store, StoreLimits};
 use foreblock_precompile::{
-    ForeblockEvmFactory, MODEL_REGISTRY_ADDRESS, MemoryOutcomes, ModelId, ModelSlot, Outcome, Outcomes, Profile,
-    Request, RequestId,
+    ForeblockEvmFactory, MemoryOutcomes, ModelId, Outcome, Outcomes, Request, RequestId,
     abi::{DType, IInference, Tensor},
-    model_storage_key,
 };
 use foreblock_tests::bench::{Report, Target};
 use revm::{
@@ -17,7 +19,6 @@ use revm::{
     context::{BlockEnv, CfgEnv, TxEnv},
     database::{CacheDB, EmptyDB},
     primitives::hardfork::SpecId,
-    state::AccountInfo,
 };
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::{
@@ -29,7 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const TRANSACTIONS: u64 = 200;
+pub(crate) const TRANSACTIONS: u64 = 200;
 const ROUNDS: usize = 60;
 const MODEL: ModelId = B256::repeat_byte(0x42);
 const ASKING: Address = Address::repeat_byte(0xa1);
@@ -39,12 +40,12 @@ const RECOVERING: Address = Address::repeat_byte(0xa4);
 /// Copies the calldata to memory and puts all of it before a call that returns nothing to memory.
 const AROUND: [u8; 8] = hex!("365f5f375f5f365f");
 
-fn input(number: u64) -> Bytes {
+pub(crate) fn input(number: u64) -> Bytes {
     let data = [U256::from(number); 16].map(|word| word.to_be_bytes::<32>()).concat();
     vec![Tensor { dtype: DType::Wad, shape: vec![1, 16], data: data.into() }].abi_encode().into()
 }
 
-fn output() -> Bytes {
+pub(crate) fn output() -> Bytes {
     let data = U256::from(7).to_be_bytes::<32>().to_vec();
     vec![Tensor { dtype: DType::Wad, shape: vec![1, 1], data: data.into() }].abi_encode().into()
 }
@@ -59,30 +60,22 @@ fn around(to: Address) -> Bytecode {
     Bytecode::new_raw([&AROUND[..], &[0x73], to.as_slice(), &store].concat().into())
 }
 
-fn db(precompile: Address) -> CacheDB<EmptyDB> {
-    let mut db = CacheDB::new(EmptyDB::new());
-    let slot =
-        ModelSlot { gas_per_run: 5_000, max_input_bytes: 4_096, max_output_bytes: 4_096, profile: Profile::ExactF32 };
-    let contract = || AccountInfo { nonce: 1, ..Default::default() };
-    db.insert_account_info(MODEL_REGISTRY_ADDRESS, contract());
-    db.insert_account_storage(MODEL_REGISTRY_ADDRESS, model_storage_key(MODEL).into(), slot.pack()).expect("in memory");
-    // The constant: copies the encoded output from its own code and returns it.
+/// Copies the encoded output from its own code and returns it.
+pub(crate) fn constant_code() -> Vec<u8> {
     let answer = IInference::runCall::abi_encode_returns(&output());
     let [high, low] = (answer.len() as u16).to_be_bytes();
     let code = [0x61, high, low, 0x60, 0x0d, 0x5f, 0x39, 0x61, high, low, 0x5f, 0xf3, 0x00];
-    let code = [&code[..], &answer].concat();
-    for (address, code) in [
+    [&code[..], &answer].concat()
+}
+
+fn db(precompile: Address) -> CacheDB<EmptyDB> {
+    let contracts = [
         (ASKING, around(precompile)),
         (CONSTANT, around(ANSWER)),
-        (ANSWER, Bytecode::new_raw(code.into())),
+        (ANSWER, Bytecode::new_raw(constant_code().into())),
         (RECOVERING, around(Address::with_last_byte(1))),
-    ] {
-        db.insert_account_info(address, contract().with_code(code));
-    }
-    for number in 0..TRANSACTIONS {
-        db.insert_account_info(sender(number), AccountInfo::from_balance(U256::from(10).pow(U256::from(20))));
-    }
-    db
+    ];
+    state(MODEL, 4_096, contracts, (0..TRANSACTIONS).map(sender))
 }
 
 fn transactions(to: Address, data: impl Fn(u64) -> Bytes) -> Vec<TxEnv> {
@@ -162,11 +155,9 @@ fn all_outcomes() -> Vec<(RequestId, Outcome)> {
 }
 
 pub(crate) fn run(report: &mut Report) {
-    let store = Arc::new(Store::in_memory(StoreLimits::default()));
-    for (id, outcome) in all_outcomes() {
-        store.put(&[(id, outcome.into())]).expect("a store in memory takes everything");
-    }
-    let bench = Bench::new(store);
+    whole_block::run(report);
+    let answers = (0..TRANSACTIONS).map(|number| (input(number), output()));
+    let bench = Bench::new(Arc::new(scouted(MODEL, answers)));
     let (ready, constant) = (transactions(ASKING, asks), transactions(CONSTANT, asks));
     assert_eq!((bench.block(&ready).1, bench.block(&constant).1), (200, 200), "all are included");
     // Alternating, so that both see the same machine.
@@ -176,11 +167,8 @@ pub(crate) fn run(report: &mut Report) {
         same.push(bench.block(&constant).0);
     }
     let (hit_us, same_us) = (best(&hit) * 1e6 / 200.0, best(&same) * 1e6 / 200.0);
-    report.row(
-        "block of 200 with outcomes ready / with the outputs as constants, execution only",
-        hit_us / same_us,
-        Target::AtMost(1.05),
-    );
+    let measure = "  the same, execution of the transactions alone";
+    report.row(measure, hit_us / same_us, Target::Shown);
     report.row("  a transaction with its outcome ready (us)", hit_us, Target::Shown);
     report.row("  the same with a constant (us)", same_us, Target::Shown);
 

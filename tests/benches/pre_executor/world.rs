@@ -57,6 +57,7 @@ pub(crate) struct Results {
     pub pending: u64,
     pub included: u64,
     pub blocks_waited: Vec<u64>,
+    /// Tips of all that were included, of the first blocks, too.
     pub value: f64,
     /// Device time of included answers.
     pub goodput_us: Micros,
@@ -360,11 +361,13 @@ impl World {
         self.policy.included(tx.hash, tx.device_us() * GAS_PER_US);
         let fresh: Micros =
             asked.iter().filter(|request| self.used.insert(request.id)).map(|request| self.outcomes[&request.id]).sum();
+        if !tx.models.is_empty() {
+            self.results.value += tx.tip_wei as f64;
+        }
         if !counts || tx.models.is_empty() {
             return;
         }
         self.results.included += 1;
-        self.results.value += tx.tip_wei as f64;
         self.results.goodput_us += fresh;
         self.results.blocks_waited.push((now_us - tx.arrives_us).div_ceil(SLOT_US));
         let first = self.first_asked.get(&tx.hash);

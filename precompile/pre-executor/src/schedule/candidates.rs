@@ -1,7 +1,7 @@
 //! What may run, what it is worth, and whose quota it falls under.
 
 use super::{
-    Demand, Micros, Scheduler,
+    Demand, MIN_INCLUSION_RATE_DENOMINATOR, Micros, Scheduler,
     plan::{Candidate, rank},
     work::Work,
 };
@@ -22,8 +22,16 @@ impl Scheduler {
         work.waiters.values().map(|demand| self.worth_wei(demand)).sum()
     }
 
+    /// Whether at least one in so many as ERC-7562 expects is included of those that are computed for the like of this one. A call is
+    /// no transaction: nobody includes it.
+    fn is_likely(&self, demand: &Demand) -> bool {
+        let contract = self.contracts.odds(demand.contract, self.newcomers);
+        let odds = self.senders.odds(demand.sender, contract);
+        demand.sender.is_zero() || odds.chance() * MIN_INCLUSION_RATE_DENOMINATOR as f64 >= 1.0
+    }
+
     /// Queued work, the best first, and whether somebody who waits for it is within his quota: of one sender or contract the best
-    /// ones are.
+    /// ones are, and none of those that are hardly ever included.
     pub(super) fn candidates(&self, now_us: Micros) -> Vec<Candidate> {
         let mut ranked: Vec<(f64, Candidate)> = self
             .by_age
@@ -70,7 +78,7 @@ impl Quotas<'_> {
             let contract = || scheduler.contracts.allowed(demand.contract);
             let sender = self.senders.entry(demand.sender).or_insert_with(sender);
             let contract = self.contracts.entry(demand.contract).or_insert_with(contract);
-            let room = *sender > 0 && *contract > 0;
+            let room = *sender > 0 && *contract > 0 && scheduler.is_likely(demand);
             if room {
                 *sender -= 1;
                 *contract -= 1;

@@ -16,6 +16,10 @@ impl Scheduler {
         self.roll_slot(now_us);
         let lead = self.oldest_due(worker, now_us).or_else(|| self.first_planned(worker, now_us))?;
         let batch = self.fill(lead, worker, now_us);
+        // What runs because nobody else waits takes nothing from its model's share.
+        if lead.turn != Turn::Spare {
+            *self.used_us.entry(batch.model).or_default() += batch.ends_us - batch.started_us;
+        }
         self.start(&batch);
         Some(batch)
     }
@@ -50,6 +54,16 @@ impl Scheduler {
         let model = self.work[&id].request.model;
         let (turn, block, since_us) = (Turn::Now, self.slot.block, self.work[&id].since_us());
         Some(Planned { id, model, turn, block, deadline_us: Micros::MAX, rank: f64::INFINITY, since_us })
+    }
+
+    /// Device time that the oldest will take until the seal: what is promised to others must not count on it.
+    fn oldest_us(&self, now_us: Micros) -> Micros {
+        let Some((since_us, id)) = self.by_age.first() else { return 0 };
+        let from_us = now_us.max(since_us + self.slot.length_us);
+        let Some(left_us) = self.slot.seal_us.checked_sub(from_us) else { return 0 };
+        let will_be_us = self.oldest.after(left_us * self.limits.workers as u64, self.limits.oldest_divisor.max(1));
+        let cost_us = self.costs.batch_us(self.work[id].request.model, 1);
+        if will_be_us >= cost_us { will_be_us } else { 0 }
     }
 
     fn within_quota(&self, id: RequestId) -> bool {
@@ -97,7 +111,8 @@ impl Scheduler {
         self.expire(now_us);
         let candidates = self.candidates(now_us);
         let free = |batch: &Option<Batch>| batch.as_ref().map_or(now_us, |batch| batch.ends_us.max(now_us));
-        let load = Load { free_us: self.running.iter().map(free).collect(), used_us: self.used_us.clone() };
+        let free_us = self.running.iter().map(free).collect();
+        let load = Load { free_us, used_us: self.used_us.clone(), oldest_us: self.oldest_us(now_us) };
         self.order = plan(&candidates, &load, &self.costs, &self.limits, &self.slot, now_us);
         self.order_by_model.clear();
         for (at, planned) in self.order.iter().enumerate().rev() {
@@ -178,7 +193,6 @@ impl Scheduler {
     }
 
     fn start(&mut self, batch: &Batch) {
-        *self.used_us.entry(batch.model).or_default() += batch.ends_us - batch.started_us;
         self.counts.batches += 1;
         self.counts.rows += batch.requests.len() as u64;
         for request in &batch.requests {

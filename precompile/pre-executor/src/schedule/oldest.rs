@@ -24,6 +24,11 @@ impl Oldest {
         self.credit_us = (self.credit_us + share / divisor).min(cap_us);
     }
 
+    /// What there will be after so much more of the capacity.
+    pub(crate) fn after(&self, capacity_us: Micros, divisor: u64) -> Micros {
+        self.credit_us + (capacity_us + self.fraction) / divisor
+    }
+
     /// Takes the time of a run, if there is enough.
     pub(crate) fn take(&mut self, cost_us: Micros) -> bool {
         let enough = self.credit_us >= cost_us;

@@ -69,6 +69,8 @@ pub struct Load {
     pub free_us: Vec<Micros>,
     /// Device time of this slot that each model has used or is using.
     pub used_us: HashMap<ModelId, Micros>,
+    /// Device time that the oldest will take until the seal, whatever is planned.
+    pub oldest_us: Micros,
 }
 
 /// Deadlines within a slot are told apart this finely.
@@ -77,7 +79,7 @@ const STEPS: u64 = 64;
 /// Room that is left until the seal: time by worker, by deadline and by model.
 struct Room<'a> {
     free_us: Vec<Micros>,
-    /// When the workers become free, before anything is planned.
+    /// When the workers become free for the plan, before anything is in it.
     start_us: Vec<Micros>,
     /// Time planned for work due in each step of the slot; as the earliest deadline runs first, work due later waits.
     due_us: Vec<Micros>,
@@ -89,9 +91,11 @@ struct Room<'a> {
 
 impl<'a> Room<'a> {
     fn new(load: &Load, limits: &Limits, slot: &'a Slot, now_us: Micros) -> Self {
+        let oldest_us = load.oldest_us.div_ceil(load.free_us.len().max(1) as u64);
+        let start_us: Vec<Micros> = load.free_us.iter().map(|free| free + oldest_us).collect();
         Self {
-            free_us: load.free_us.clone(),
-            start_us: load.free_us.clone(),
+            free_us: start_us.clone(),
+            start_us,
             due_us: vec![0; STEPS as usize + 1],
             used_us: load.used_us.clone(),
             model_max_us: slot.length_us * limits.workers as u64 / limits.model_divisor.max(1),

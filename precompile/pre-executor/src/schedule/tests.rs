@@ -159,6 +159,29 @@ fn the_oldest_get_an_eighth_with_the_deficit_carried() {
 }
 
 #[test]
+fn what_the_oldest_will_take_is_promised_to_nobody() {
+    let mut scheduler = scheduler(Limits { model_divisor: 1, ..Limits::default() });
+    scheduler.describe(model(2), Prior { single_us: 300 * MS, rows_max: 1 });
+    scheduler.ask(request(2, 0), demand(0, 0), 0).unwrap();
+    // Of ten runs of 100 ms nine fit with the margin. In the fourth slot three slots' eighths are enough for the oldest.
+    for (block, promised) in [(1, 9), (2, 9), (3, 9), (4, 6)] {
+        let start_us = (block - 1) * SLOT_US;
+        let slot = Slot { block, start_us, seal_us: start_us + SLOT_US, length_us: SLOT_US };
+        scheduler.set_slot(slot, start_us);
+        for number in block * 100..block * 100 + 20 {
+            let rich = Demand { since_us: start_us, ..demand(number, 1_000_000) };
+            scheduler.ask(request(1, number), rich, start_us).unwrap();
+        }
+        assert!(scheduler.next(0, start_us).is_some());
+        assert_eq!(scheduler.admitted().len(), promised, "block {block}");
+        scheduler.finish(0, &[Ended::Done], start_us + 100 * MS);
+        for number in block * 100..block * 100 + 20 {
+            scheduler.withdraw(demand(number, 0).transaction);
+        }
+    }
+}
+
+#[test]
 fn the_builder_is_asked_first() {
     let mut scheduler = scheduler(Limits::default());
     scheduler.ask(request(1, 1), demand(1, 1_000), 0).unwrap();
@@ -181,6 +204,37 @@ fn beyond_the_quota_only_when_nobody_else_waits() {
     assert_eq!(run.len(), 9, "spare capacity is used");
     let honest = run.iter().position(|id| *id == request(2, 100).id).unwrap();
     assert!(honest <= 4, "four of the flood are within the quota of a sender: {honest}");
+}
+
+#[test]
+fn who_is_hardly_ever_included_gets_what_nobody_else_wants() {
+    let mut scheduler = scheduler(Limits::default());
+    let newcomer = |number: u64| Demand {
+        contract: Address::left_padding_from(&(5_000 + number).to_be_bytes()),
+        ..demand(number, 1_000_000_000)
+    };
+    // Two hundred newcomers cancel what was computed for them; somebody else does not.
+    for number in 0..200 {
+        scheduler.ask(request(1, number), newcomer(number), 0).unwrap();
+        order(&mut scheduler, 0, 1);
+        scheduler.withdraw(newcomer(number).transaction);
+    }
+    let honest = |number: u64| Demand { sender: Address::repeat_byte(7), ..demand(number, 1) };
+    scheduler.ask(request(1, 500), honest(500), 0).unwrap();
+    order(&mut scheduler, 0, 1);
+    scheduler.included(honest(500).transaction, 100);
+
+    scheduler.set_slot(Slot { block: 2, start_us: SLOT_US, seal_us: 2 * SLOT_US, length_us: SLOT_US }, SLOT_US);
+    let now = |demand: Demand| Demand { since_us: SLOT_US, ..demand };
+    for number in 0..3 {
+        scheduler.ask(request(2 + number as u8, 600 + number), now(newcomer(600 + number)), SLOT_US).unwrap();
+    }
+    for number in 700..704 {
+        scheduler.ask(request(1, number), now(honest(number)), SLOT_US).unwrap();
+    }
+    let run = order(&mut scheduler, SLOT_US, 2 * SLOT_US);
+    assert!((700..704).all(|number| run[..4].contains(&request(1, number).id)), "whatever the newcomers pay");
+    assert_eq!(run.len(), 7, "and they get the rest");
 }
 
 #[test]
