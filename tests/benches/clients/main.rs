@@ -28,9 +28,10 @@ const TURNS: usize = 3;
 /// Pending transactions of the memory row.
 const PENDING: u64 = 50_000;
 
+type Part = (&'static str, fn(&mut Report));
+
 /// What is measured, by name: arguments name what to measure, all of it without any.
-const PARTS: [(&str, fn(&mut Report)); 4] =
-    [("lookups", lookups), ("hits", hits), ("memory", memory), ("crates", dependencies)];
+const PARTS: [Part; 4] = [("lookups", lookups), ("hits", hits), ("memory", memory), ("crates", dependencies)];
 
 fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();

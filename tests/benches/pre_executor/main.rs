@@ -33,8 +33,10 @@ const MANY: u64 = 170;
 /// The same for at least 14 % at five times the load, where everybody waits longer.
 const FEW: u64 = 2;
 
+type Part = (&'static str, fn(&mut Report));
+
 /// What is measured, in parts that can be run alone.
-const PARTS: [(&str, fn(&mut Report)); 7] = [
+const PARTS: [Part; 7] = [
     ("inputs", moving_inputs),
     ("simulations", simulations),
     ("congestion", congestion),

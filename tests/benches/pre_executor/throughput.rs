@@ -5,7 +5,6 @@ use crate::{
     Result,
     engines::{self, OrtRaw, paired},
 };
-use alloy_primitives::Bytes;
 use foreblock_engine::{
     Catalog, Engine, ExactModel, LoadOptions, ModelDir, OrtConfig, Pool, Tensor,
     certify::measure_batching,
@@ -129,7 +128,7 @@ fn ask(pre: &PreExecutor, model: ModelId, asked: &AtomicU64, times: u64) -> Resu
         let first = asked.fetch_add(ASKED, Relaxed);
         let request = |row: u64| {
             let tensor = wire::to_wire(&rows(row, 1)).map_err(|failure| failure.reason)?;
-            Ok(Request::new(model, Bytes::from(wire::write(&[tensor]))))
+            Ok(Request::new(model, wire::write(&[tensor])))
         };
         let requests = (first..first + ASKED).map(request).collect::<Result<Vec<_>>>()?;
         let started = Instant::now();

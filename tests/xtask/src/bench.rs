@@ -1,8 +1,6 @@
 //! `cargo xtask bench <area>`: runs the bench target of that name, which prints measure, value and target, and writes
 //! `target/bench/<area>.json`.
 
-use std::process::Command;
-
 use anyhow::{Context, bail};
 use serde_json::Value;
 
@@ -32,17 +30,17 @@ pub(crate) fn bench(workspace: &Workspace, args: &Args) -> anyhow::Result<bool> 
     }
     let tools = provision(workspace)?;
     // The devnet's program and the bench in one go, and of the whole workspace as in the tests, so that all share artifacts.
-    let mut build = Command::new("cargo");
+    let mut build = process::cargo();
     build.args(["build", "--release", "--workspace", "--bin", "foreblock", "--bench", area]);
     process::run(build.current_dir(&workspace.root))?;
-    let mut bench = Command::new("cargo");
+    let mut bench = process::cargo();
     bench.args(["bench", "--workspace", "--bench", area, "--"]).args(&args.program_args);
     process::succeeds(bench.current_dir(&workspace.root).envs(tools.env()))
 }
 
 /// Every bench target of the workspace.
 fn areas(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
-    let mut cargo = Command::new("cargo");
+    let mut cargo = process::cargo();
     cargo.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(&workspace.root);
     let metadata: Value = serde_json::from_str(&process::output(&mut cargo)?).context("cargo metadata is not JSON")?;
     let mut areas = Vec::new();

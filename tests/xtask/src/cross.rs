@@ -163,7 +163,7 @@ fn has_level_4() -> bool {
 /// The program for the baseline, or for a processor level. All packages of the workspace are chosen, so that libraries
 /// have the features that the tests build them with and are built once.
 fn build(workspace: &Workspace, level: Option<&str>) -> anyhow::Result<PathBuf> {
-    let mut cargo = Command::new("cargo");
+    let mut cargo = process::cargo();
     cargo.args(["build", "--release", "--workspace", "--bin", PROGRAM]).current_dir(&workspace.root);
     if let Some(level) = level {
         cargo.env("RUSTC_WORKSPACE_WRAPPER", compiler(workspace, level)?);

@@ -14,17 +14,17 @@ pub(crate) fn lint(workspace: &Workspace) -> anyhow::Result<bool> {
     let tools = provision(workspace)?;
     let mut held = true;
     for args in ["fmt --all --check", "clippy --release --workspace --all-targets -- -D warnings"] {
-        held &= process::succeeds(Command::new("cargo").args(args.split(' ')).current_dir(&workspace.root))?;
+        held &= process::succeeds(process::cargo().args(args.split(' ')).current_dir(&workspace.root))?;
     }
     // What clients build that the workspace does not: the core alone, and the adapter for the other release of alloy-evm.
     for features in ["", "evm-038"] {
-        let mut check = Command::new("cargo");
+        let mut check = process::cargo();
         check
             .args("check --release --package foreblock-precompile --no-default-features --features".split(' '))
             .arg(features);
         held &= process::succeeds(check.current_dir(&workspace.root))?;
     }
-    let mut doc = Command::new("cargo");
+    let mut doc = process::cargo();
     doc.args(["doc", "--release", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
     held &= process::succeeds(doc.current_dir(&workspace.root))?;
 

@@ -6,6 +6,17 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
+/// Cargo, as a user's shell would start it. This program was itself started by cargo, which describes the package to it in
+/// variables; build scripts that look at them would run again, and all that depends on them, whenever the two alternate.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new("cargo");
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in names.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+        cargo.env_remove(name);
+    }
+    cargo
+}
+
 /// Runs a program with its output on the terminal's standard error, since standard output is for `cargo xtask`'s own
 /// results, which shells evaluate. An error if it cannot start or exits with anything but 0.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {

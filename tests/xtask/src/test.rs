@@ -56,12 +56,12 @@ pub(crate) fn test(workspace: &Workspace, args: &Args) -> anyhow::Result<bool> {
 /// Every crate's tests, all of them even after a failure. End-to-end tests start the devnet's program: with the whole
 /// workspace cargo builds it, else it is built before.
 fn rust(workspace: &Workspace, tools: &Tools, runner_args: &[String]) -> anyhow::Result<Tally> {
-    let mut cargo = Command::new("cargo");
+    let mut cargo = process::cargo();
     cargo.args(["test", "--release", "--no-fail-fast"]).current_dir(&workspace.root).envs(tools.env());
     if runner_args.is_empty() {
         cargo.arg("--workspace");
     } else {
-        let mut build = Command::new("cargo");
+        let mut build = process::cargo();
         build.args(["build", "--release", "--package", "foreblock"]).current_dir(&workspace.root);
         if !process::succeeds(&mut build)? {
             return Ok(Tally::one(false));

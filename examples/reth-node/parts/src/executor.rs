@@ -23,7 +23,7 @@ use version::{
 
 #[cfg(not(feature = "evm-038"))]
 mod version {
-    pub(super) use alloy_evm;
+    pub(super) use ::alloy_evm;
     pub(super) use foreblock_precompile as adapter;
 }
 

@@ -9,4 +9,4 @@ mod watch;
 pub use executor::{BlockContext, InferenceExecutor, InferenceExecutorFactory, Source};
 pub use ledger::{Certify, CertifyError, Lists, Noted};
 pub use patient::{Offer, Patient};
-pub use watch::{NextBlock, NodeRead, UnknownFork, Watcher};
+pub use watch::{AccountRead, NextBlock, NodeRead, UnknownFork, Watcher};

@@ -17,13 +17,16 @@ use revm::{
 };
 use std::{fmt, sync::Arc, time::Duration};
 
+/// Nonce, balance and, if there is code, its hash.
+pub type AccountRead = (u64, U256, Option<B256>);
+
 /// A node's state after one block.
 pub trait NodeRead: fmt::Debug + Send + Sync + 'static {
     /// Why something cannot be read.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Nonce, balance and, if there is code, its hash.
-    fn account(&self, address: Address) -> Result<Option<(u64, U256, Option<B256>)>, Self::Error>;
+    /// An account, if it is there.
+    fn account(&self, address: Address) -> Result<Option<AccountRead>, Self::Error>;
     /// Code by its hash.
     fn code(&self, hash: B256) -> Result<Option<Bytes>, Self::Error>;
     /// A storage slot.

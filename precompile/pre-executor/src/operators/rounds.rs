@@ -82,11 +82,12 @@ impl<'a> Round<'a> {
         let mut votes = Votes::new(self);
         let domain = self.panel.domain.clone();
         let ask = move |operator: &dyn Operator, question: &Question| {
-            let revealed = |((id, _), said): (&(RequestId, Bytes), Result<(Answer, B256), Unavailable>)| {
+            let revealed = question.inputs.iter().zip(operator.reveal(question));
+            let signed = revealed.map(|((id, _), said)| {
                 let (answer, salt) = said?;
                 Ok((heard(operator, *id, answer, &domain)?, salt))
-            };
-            question.inputs.iter().zip(operator.reveal(question)).map(revealed).collect()
+            });
+            signed.collect()
         };
         // From here on a commitment comes too late: answers are being shown.
         self.hear(ask, |from| {

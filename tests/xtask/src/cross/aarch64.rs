@@ -21,7 +21,7 @@ const PACKAGES: &str = "apt-get install rustc-web gcc-aarch64-linux-gnu libc6-de
 pub(super) fn build(workspace: &Workspace, package: &str) -> anyhow::Result<PathBuf> {
     let sysroot = standard_library(workspace)?;
     let target = workspace.target.join("cross/aarch64");
-    let mut cargo = Command::new("cargo");
+    let mut cargo = process::cargo();
     cargo.args(["build", "--release", "--target", TARGET, "--package", package]).current_dir(&workspace.root);
     cargo.env("RUSTC", COMPILER).env("CARGO_TARGET_DIR", &target);
     cargo.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
