@@ -7,8 +7,9 @@ use alloy_evm::{Evm, EvmEnv, EvmFactory};
 use alloy_primitives::{Address, B256, Bytes, U256, address, keccak256};
 use alloy_sol_types::{SolCall, SolValue};
 use evm::{scouted, state};
+use foreblock_pre_executor::{Store, StoreLimits};
 use foreblock_precompile::{
-    ForeblockEvmFactory, MemoryOutcomes, Outcome, PRECOMPILE_ADDRESS, Request,
+    ForeblockEvmFactory, MemoryOutcomes, Outcome, Outcomes, PRECOMPILE_ADDRESS, Request,
     abi::{DType, IInference, Tensor},
 };
 use foreblock_tests::bench::{Report, Target, best_seconds, workspace};
