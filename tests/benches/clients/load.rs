@@ -26,11 +26,11 @@ fn returns(number: u64) -> Bytes {
     vec![Tensor { dtype: DType::Wad, shape: vec![1, 16], data: data.into() }].abi_encode().into()
 }
 
-fn question(model: B256, number: u64, nonce: Option<u64>) -> (B256, Value) {
+fn question(model: B256, number: u64, from: &str, nonce: Option<u64>) -> (B256, Value) {
     let input = returns(number);
     let id = request_id(model, &input);
     let data = Bytes::from(IInference::runCall { modelId: model, input }.abi_encode());
-    let mut tx = json!({ "from": ALICE, "to": PRECOMPILE_ADDRESS, "data": data, "gas": "0x249f0" });
+    let mut tx = json!({ "from": from, "to": PRECOMPILE_ADDRESS, "data": data, "gas": "0x249f0" });
     if let Some(nonce) = nonce {
         tx["nonce"] = json!(format!("{nonce:#x}"));
     }
@@ -43,24 +43,28 @@ fn model() -> B256 {
 
 /// Sends a question and returns its request's id.
 pub(crate) fn ask(rpc: &Rpc, number: u64, nonce: Option<u64>) -> B256 {
-    let (id, tx) = question(model(), number, nonce);
+    let (id, tx) = question(model(), number, ALICE, nonce);
     rpc.call("eth_sendTransaction", json!([tx]));
     id
 }
 
-/// Puts questions into a pool, all of them different.
+/// Puts questions into a pool, all of them different, from all the node's accounts: of one sender it takes only so many.
 pub(crate) fn fill_pool(rpc: &Rpc, count: u64) {
     const BATCH: u64 = 1_000;
     let model = model();
+    let accounts = rpc.call("eth_accounts", json!([]));
+    let accounts: Vec<&str> = accounts.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for first in (0..count).step_by(BATCH as usize) {
         let send = |number| {
-            let tx = question(model, number, Some(number)).1;
+            let (of, nonce) = (number as usize % accounts.len(), number / accounts.len() as u64);
+            let tx = question(model, number, accounts[of], Some(nonce)).1;
             json!({ "jsonrpc": "2.0", "id": number, "method": "eth_sendTransaction", "params": [tx] })
         };
         let batch: Vec<Value> = (first..(first + BATCH).min(count)).map(send).collect();
         let mut answer = ureq::post(rpc.url()).send_json(batch).expect("the node answers");
         let answers: Vec<Value> = answer.body_mut().read_json().expect("the node answers in JSON");
-        assert!(answers.iter().all(|answer| answer.get("error").is_none()), "{}", answers[0]);
+        let refused = answers.iter().find(|answer| answer.get("error").is_some());
+        assert!(refused.is_none(), "{refused:?}");
     }
 }
 
