@@ -223,7 +223,10 @@ fn five_times_what_fits_is_ranked_and_the_rest_deferred_with_a_reason() {
     println!("{computed} computed, the device busy {:.0} % of the time", busy * 100.0);
     assert!(busy >= 0.6, "the device was busy for {busy} of the time");
     assert!(receipts.len() as f64 >= 0.7 * computed as f64, "{} included of {computed} computed", receipts.len());
-    assert!(paid > 1.1 * offered, "mean tip of the included: {paid}, of all: {offered}");
+    // Of those that were left out, since how many are included depends on the machine.
+    let (all, included) = (sent.len() as f64, receipts.len() as f64);
+    let left_out = (offered * all - paid * included) / (all - included).max(1.0);
+    assert!(paid > 1.2 * left_out, "mean tip of the included: {paid}, of the others: {left_out}");
     assert!(misses <= 5 + receipts.len() as u64 / 20, "{misses} misses: what is known to wait is not run");
     let times: Vec<u128> = (first..=last)
         .map(|block| number(&world.node.rpc("eth_getBlockByNumber", json!([U256::from(block), false]))["timestamp"]))
