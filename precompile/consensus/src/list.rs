@@ -152,17 +152,16 @@ impl InferenceList {
         (!self.entries.is_empty()).then(|| keccak256(self.encode()))
     }
 
-    /// Checks the header's commitment.
-    pub fn verify_commitment(&self, committed: Option<B256>) -> Result<(), ListError> {
-        same_commitment(committed, self.commitment())
-    }
-
     /// Reads a list, empty bytes for none, and checks that the header commits to these very bytes: what came need not be
     /// encoded again to be hashed.
     pub fn decode_committed(encoded: &[u8], committed: Option<B256>) -> Result<Self, ListError> {
         let list = if encoded.is_empty() { Self::default() } else { Self::decode(encoded)? };
         let actual = (!list.entries.is_empty()).then(|| keccak256(encoded));
-        same_commitment(committed, actual).map(|()| list)
+        if actual == committed {
+            return Ok(list);
+        }
+        let shown = |hash: Option<B256>| hash.unwrap_or_default();
+        Err(ListError::Commitment { committed: shown(committed), actual: shown(actual) })
     }
 
     /// Checks every certificate against the operators at the parent block, and returns who signed each entry.
@@ -201,14 +200,6 @@ impl From<(Used, Certificate)> for ListEntry {
     fn from((used, certificate): (Used, Certificate)) -> Self {
         Self { id: used.id, outcome: used.outcome, certificate }
     }
-}
-
-fn same_commitment(committed: Option<B256>, actual: Option<B256>) -> Result<(), ListError> {
-    if actual == committed {
-        return Ok(());
-    }
-    let shown = |hash: Option<B256>| hash.unwrap_or_default();
-    Err(ListError::Commitment { committed: shown(committed), actual: shown(actual) })
 }
 
 impl From<&ListEntry> for WireEntry {

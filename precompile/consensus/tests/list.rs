@@ -64,7 +64,8 @@ fn a_list_is_sorted_deduplicated_and_survives_encoding() {
     let signers = list.verify_certificates(&StatementDomain::new(CHAIN), &committee(4)).unwrap();
     assert_eq!(signers.len(), list.entries().len());
     assert!(signers.iter().all(|signers| committee(4).accepts(signers)), "{signers:?}");
-    assert_eq!(list.verify_commitment(list.commitment()), Ok(()));
+    assert_eq!(InferenceList::decode_committed(&list.encode(), list.commitment()), Ok(list.clone()));
+    assert_eq!(InferenceList::decode_committed(&[], None), Ok(InferenceList::default()));
     assert_eq!(InferenceList::default().commitment(), None);
     // What a block pays for an outcome: three signatures, the id, and a short output.
     assert!(list.encode().len() / 2 <= 320, "{} bytes an outcome", list.encode().len() / 2);
@@ -128,8 +129,12 @@ fn tampering_with_a_list_is_named() {
     let (list, domain) = (both(), StatementDomain::new(CHAIN));
     let committed = list.commitment();
     let other = self::list(&[(7, output("seven"))]);
-    assert!(matches!(other.verify_commitment(committed), Err(ListError::Commitment { .. })));
-    assert!(matches!(InferenceList::default().verify_commitment(committed), Err(ListError::Commitment { .. })));
+    for encoded in [other.encode(), Bytes::new()] {
+        let refused = InferenceList::decode_committed(&encoded, committed);
+        assert!(matches!(refused, Err(ListError::Commitment { .. })), "{refused:?}");
+    }
+    let unasked = InferenceList::decode_committed(&list.encode(), None);
+    assert!(matches!(unasked, Err(ListError::Commitment { .. })), "{unasked:?}");
 
     let used = |ids: &[u8]| ids.iter().map(|id| B256::repeat_byte(*id)).collect::<Vec<_>>();
     assert_eq!(list.verify_used(used(&[7, 3, 7])), Ok(()));
@@ -216,10 +221,9 @@ fn the_shared_vectors_are_what_lists_encode_to() {
     assert_eq!(kept, written);
     for vector in kept["lists"].as_array().unwrap() {
         let encoded: Bytes = vector["encoded"].as_str().unwrap().parse().unwrap();
-        let decoded = InferenceList::decode(&encoded).unwrap();
-        decoded.verify_certificates(&StatementDomain::new(CHAIN), &committee(4)).unwrap();
         let commitment: B256 = vector["commitment"].as_str().unwrap().parse().unwrap();
-        decoded.verify_commitment(Some(commitment)).unwrap();
+        let decoded = InferenceList::decode_committed(&encoded, Some(commitment)).unwrap();
+        decoded.verify_certificates(&StatementDomain::new(CHAIN), &committee(4)).unwrap();
         assert_eq!(decoded.entries().len(), vector["entries"].as_array().unwrap().len());
     }
 }

@@ -112,9 +112,7 @@ pub(crate) fn publish_as(
     if profile == Profile::ExactF32 && options.others.contains_key(text::EMBEDDING_FILE) {
         return publish_embedding(graph, options, Arc::new(Pool::new(1)));
     }
-    let weights = screen::check(&graph, &options.others)?;
-    let folder = options.folder.clone().filter(|_| !weights.is_empty());
-    let model = ExactModel::load(graph.clone(), &LoadOptions { folder, ..LoadOptions::default() })?;
+    let model = load(&graph, &options)?;
     let (inputs, outputs) = (specs(model.inputs())?, specs(model.outputs())?);
     let cost = cost(&model, &inputs, &options, pool)?;
     let mut files = options.others;
@@ -131,9 +129,7 @@ pub(crate) fn publish_as(
 /// Publishes a decoder-only graph with key-value cache, its tokenizer and templates among the other files, in the profile
 /// `exact-text/v1`: equal texts on every machine. The cost in its manifest is that of one token.
 pub fn publish_text(graph: Bytes, options: PublishOptions, pool: Arc<Pool>) -> Result<Published, PublishError> {
-    let weights = screen::check(&graph, &options.others)?;
-    let folder = options.folder.clone().filter(|_| !weights.is_empty());
-    let model = ExactModel::load(graph.clone(), &LoadOptions { folder, ..LoadOptions::default() })?;
+    let model = load(&graph, &options)?;
     let mut files = options.others;
     let model = TextModel::new(model, &files, pool).map_err(PublishError::Text)?;
     let token = model.cost_of_token().map_err(PublishError::Run)?;
@@ -158,9 +154,7 @@ pub fn publish_text(graph: Bytes, options: PublishOptions, pool: Arc<Pool>) -> R
 /// Publishes a sentence encoder with its tokenizer and `embedding.json` among the other files: a text in, a vector out. The
 /// cost in its manifest is that of the longest text. The golden vectors are of texts of ours.
 pub fn publish_embedding(graph: Bytes, options: PublishOptions, pool: Arc<Pool>) -> Result<Published, PublishError> {
-    let weights = screen::check(&graph, &options.others)?;
-    let folder = options.folder.clone().filter(|_| !weights.is_empty());
-    let model = ExactModel::load(graph.clone(), &LoadOptions { folder, ..LoadOptions::default() })?;
+    let model = load(&graph, &options)?;
     let mut files = options.others;
     let model = EmbeddingModel::new(model, &files, pool).map_err(PublishError::Text)?;
     let (inputs, outputs) = (text::embedding_input_specs(), model.output_specs());
@@ -182,6 +176,13 @@ pub fn publish_embedding(graph: Bytes, options: PublishOptions, pool: Arc<Pool>)
         files.insert(GOLDEN_FILE.into(), golden::make(&golden, answer)?);
     }
     published(options.name, Profile::ExactF32, graph, files, (inputs, outputs), cost)
+}
+
+/// A graph that may be published.
+fn load(graph: &Bytes, options: &PublishOptions) -> Result<ExactModel, PublishError> {
+    let weights = screen::check(graph, &options.others)?;
+    let folder = options.folder.clone().filter(|_| !weights.is_empty());
+    Ok(ExactModel::load(graph.clone(), &LoadOptions { folder, ..LoadOptions::default() })?)
 }
 
 /// A text as a contract sends it.

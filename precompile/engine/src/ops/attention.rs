@@ -3,12 +3,15 @@
 //! Products are chains of fused multiply-adds like every matrix product; narrower floats are rounded after each step, as
 //! the operator's definition by other operators has it. A row whose keys are all masked gives zeros.
 
-use std::borrow::Cow;
+mod bias;
+mod heads;
 
 use half::{bf16, f16};
 
-use super::floats::{narrow, same_type, widen};
-use super::shape::{broadcast_strides, count};
+use self::bias::Bias;
+use self::heads::{Heads, to_tensor};
+use super::floats::same_type;
+use super::shape::count;
 use super::{Built, LATEST, Operator, kernel};
 use crate::failure::{self, Failure};
 use crate::graph::{Context, Inputs, Node};
@@ -18,7 +21,7 @@ use crate::kernels::math;
 use crate::kernels::rows::{Softmax, each_row};
 use crate::kernels::sum::sum16;
 use crate::onnx::LoadError;
-use crate::tensor::{Data, ElementType, Tensor};
+use crate::tensor::{ElementType, Tensor};
 
 pub(super) const OPERATORS: &[Operator] = &[Operator::onnx("Attention", 23..=LATEST, attention)];
 
@@ -100,185 +103,6 @@ impl Attention {
             mode,
             window,
         })
-    }
-}
-
-/// The elements of a float tensor, as they are where that is what it holds.
-fn floats<'a>(x: &'a Tensor, context: &Context) -> Result<Cow<'a, [f32]>, Failure> {
-    if let Data::F32(values) = x.data() {
-        return Ok(Cow::Borrowed(values));
-    }
-    let wide = widen(x, context)?;
-    let mut values = context.reserve::<f32>(wide.len())?;
-    values.extend(wide.iter().map(|v| *v as f32));
-    Ok(Cow::Owned(values))
-}
-
-/// A tensor as [batch, heads, length, width].
-struct Heads<'a> {
-    values: Cow<'a, [f32]>,
-    shape: [usize; 4],
-}
-
-impl<'a> Heads<'a> {
-    fn read(x: &'a Tensor, heads: Option<usize>, context: &Context) -> Result<Self, Failure> {
-        let narrow = floats(x, context)?;
-        match heads {
-            _ if x.rank() == 4 => {
-                let s = x.shape();
-                Ok(Self { values: narrow, shape: [s[0], s[1], s[2], s[3]] })
-            }
-            Some(heads) if x.rank() == 3 && x.shape()[2].is_multiple_of(heads) => {
-                let (batch, length, width) = (x.shape()[0], x.shape()[1], x.shape()[2] / heads);
-                let mut values = context.reserve::<f32>(x.len())?;
-                for row in 0..batch * heads {
-                    for step in 0..length {
-                        let from = ((row / heads * length + step) * heads + row % heads) * width;
-                        values.extend_from_slice(&narrow[from..from + width]);
-                    }
-                }
-                Ok(Self { values: values.into(), shape: [batch, heads, length, width] })
-            }
-            _ => Err(failure::wrong_shape(format!("the shape {:?} does not split into heads", x.shape()))),
-        }
-    }
-
-    /// With what came before it along the length.
-    fn after(self, past: Option<&Tensor>, context: &Context) -> Result<Self, Failure> {
-        let Some(past) = past else { return Ok(self) };
-        let [batch, heads, length, width] = self.shape;
-        let before = Heads::read(past, None, context)?;
-        let [b, h, earlier, w] = before.shape;
-        if [b, h, w] != [batch, heads, width] {
-            return Err(failure::wrong_shape(format!(
-                "a cache of the shape {:?} before {:?}",
-                before.shape, self.shape
-            )));
-        }
-        let shape = [batch, heads, earlier + length, width];
-        let mut values = context.reserve::<f32>(count(&shape)?)?;
-        for row in 0..batch * heads {
-            values.extend_from_slice(&before.values[row * earlier * width..(row + 1) * earlier * width]);
-            values.extend_from_slice(&self.values[row * length * width..(row + 1) * length * width]);
-        }
-        Ok(Self { values: values.into(), shape })
-    }
-
-    /// Each element times `factor`, rounded.
-    fn scaled(&self, factor: f32, round: Round, context: &Context) -> Result<Self, Failure> {
-        let mut values = context.reserve::<f32>(self.values.len())?;
-        values.extend(self.values.iter().map(|x| round(x * factor)));
-        Ok(Self { values: values.into(), shape: self.shape })
-    }
-
-    fn head(&self, index: usize) -> &[f32] {
-        let size = self.shape[2] * self.shape[3];
-        &self.values[index * size..(index + 1) * size]
-    }
-
-    fn tensor(self, kind: ElementType, context: &Context) -> Result<Tensor, Failure> {
-        to_tensor(kind, &self.shape, self.values.into_owned(), context)
-    }
-}
-
-fn to_tensor(kind: ElementType, shape: &[usize], values: Vec<f32>, context: &Context) -> Result<Tensor, Failure> {
-    if kind == ElementType::F32 {
-        return Tensor::new(shape, values);
-    }
-    let mut wide = context.reserve::<f64>(values.len())?;
-    wide.extend(values.iter().map(|v| f64::from(*v)));
-    narrow(kind, shape, wide, context)
-}
-
-/// What is added to the scores before the softmax.
-struct Bias {
-    mask: Option<(Vec<f32>, Vec<usize>, usize)>,
-    /// For each batch: how many keys come before the first query.
-    offsets: Option<Vec<i64>>,
-    /// For each batch: how many keys count.
-    lengths: Option<Vec<i64>>,
-    causal: bool,
-    window: (i64, i64),
-}
-
-impl Bias {
-    fn read(
-        attention: &Attention,
-        inputs: &Inputs,
-        sizes: [usize; 4],
-        past: usize,
-        context: &Context,
-    ) -> Result<Self, Failure> {
-        let [batch, heads, queries, keys] = sizes;
-        let mask = match inputs.optional(3) {
-            None => None,
-            Some(mask) => {
-                let values = match mask.data() {
-                    Data::Bool(v) => v.iter().map(|m| if *m { 0.0 } else { f32::NEG_INFINITY }).collect(),
-                    _ => widen(mask, context)?.iter().map(|v| *v as f32).collect(),
-                };
-                let width = mask.shape().last().copied().unwrap_or(0);
-                let wanted = [batch, heads, queries, width];
-                let fits = (1..=4).contains(&mask.rank())
-                    && (width <= keys || width == 1)
-                    && mask.shape().iter().rev().zip(wanted.iter().rev()).all(|(m, w)| *m == 1 || m == w);
-                if !fits {
-                    return Err(failure::wrong_shape(format!("a mask of the shape {:?} for {sizes:?}", mask.shape())));
-                }
-                Some((values, broadcast_strides(mask.shape(), &wanted), width))
-            }
-        };
-        let lengths = inputs.optional(6).map(Tensor::to_i64s).transpose()?;
-        if lengths.as_ref().is_some_and(|l| l.len() != batch) {
-            return Err(failure::wrong_shape(format!("expected {batch} lengths, one a batch")));
-        }
-        let offsets = match &lengths {
-            Some(lengths) if inputs.optional(4).is_none() => {
-                Some(lengths.iter().map(|l| l.saturating_sub(queries as i64)).collect())
-            }
-            _ => Some(vec![past as i64; batch]),
-        };
-        Ok(Self { mask, offsets, lengths, causal: attention.causal, window: attention.window })
-    }
-
-    /// Adds to the scores of a query; whether all of its keys are hidden.
-    fn add(&self, (b, h, i): (usize, usize, usize), row: &mut [f32]) -> bool {
-        let plain = self.window == (-1, -1) && self.lengths.is_none();
-        if let (true, false, Some((values, strides, width))) = (plain, self.causal, &self.mask)
-            && (strides[3], *width) == (1, row.len())
-        {
-            let from = b * strides[0] + h * strides[1] + i * strides[2];
-            let mut all = true;
-            for (x, bias) in row.iter_mut().zip(&values[from..from + width]) {
-                all &= *bias == f32::NEG_INFINITY;
-                *x += bias;
-            }
-            return all;
-        }
-        let mut all = true;
-        for (j, x) in row.iter_mut().enumerate() {
-            let bias = self.at(b, h, i, j);
-            all &= bias == f32::NEG_INFINITY;
-            *x += bias;
-        }
-        all
-    }
-
-    fn at(&self, b: usize, h: usize, i: usize, j: usize) -> f32 {
-        let mut bias = match &self.mask {
-            None => 0.0,
-            Some((_, _, width)) if j >= *width => f32::NEG_INFINITY,
-            Some((values, strides, _)) => values[b * strides[0] + h * strides[1] + i * strides[2] + j * strides[3]],
-        };
-        let ahead = j as i64 - (i as i64).saturating_add(self.offsets.as_ref().map_or(0, |o| o[b]));
-        let hidden = (self.causal && ahead > 0)
-            || (self.window.0 >= 0 && -ahead > self.window.0)
-            || (self.window.1 >= 0 && ahead > self.window.1)
-            || self.lengths.as_ref().is_some_and(|l| j as i64 >= l[b]);
-        if hidden {
-            bias += f32::NEG_INFINITY;
-        }
-        bias
     }
 }
 
