@@ -22,6 +22,7 @@ use crate::onnx::error::invalid;
 use crate::onnx::proto::{DimensionValue, GraphProto, ModelProto, TypeProto, TypeValue, ValueInfoProto};
 use crate::onnx::tensors::Constants;
 use crate::onnx::{self, Limits, LoadError};
+use crate::pool::Pool;
 use crate::tensor::{Data, ElementType, Tensor};
 
 /// How to load a model.
@@ -46,26 +47,6 @@ pub struct ValueSpec {
     pub element_type: ElementType,
     /// Length of each dimension, `None` where it is free. `None` where even the number of dimensions is.
     pub dims: Option<Vec<Option<usize>>>,
-}
-
-/// Threads that compute. No answer depends on how many.
-pub struct Pool(Option<rayon::ThreadPool>);
-
-impl Pool {
-    /// A pool of `threads` threads; with one, the caller's thread computes. Where the system has no threads to give,
-    /// the caller's thread computes, too.
-    pub fn new(threads: usize) -> Self {
-        let name = |index| format!("exact-{index}");
-        let build = || rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build().ok();
-        Self(if threads > 1 { build() } else { None })
-    }
-
-    fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        match &self.0 {
-            Some(pool) => pool.install(work),
-            None => work(),
-        }
-    }
 }
 
 /// A model ready to run.
@@ -139,7 +120,7 @@ impl ExactModel {
     /// weights are read once for all. The runs need not have equal shapes.
     pub fn run_together(&self, runs: Vec<Vec<Tensor>>, pool: &Pool) -> Vec<Result<Vec<Tensor>, Failure>> {
         let checked = runs.into_iter().map(|inputs| check_inputs(&self.inputs, &inputs).map(|()| inputs)).collect();
-        let ended = pool.install(|| self.plan.run_together(checked, || Context::new(self.isa, &self.limits)));
+        let ended = pool.run(|| self.plan.run_together(checked, || Context::new(self.isa, &self.limits)));
         ended.into_iter().map(|outputs| self.finite(outputs?)).collect()
     }
 
@@ -157,7 +138,7 @@ impl ExactModel {
             return result;
         }
         let context = Context::new(self.isa, &self.limits);
-        let outputs = pool.install(|| self.plan.run(inputs, &[], &context))?;
+        let outputs = pool.run(|| self.plan.run(inputs, &[], &context))?;
         Ok((outputs, context.cost()))
     }
 
@@ -165,7 +146,7 @@ impl ExactModel {
     fn run_on_device(&self, inputs: &[Tensor], pool: &Pool) -> Option<Result<(Vec<Tensor>, Cost), Failure>> {
         let accelerator = self.accelerator.as_ref().filter(|accelerator| accelerator.breakdown().is_none())?;
         let context = Context::new(self.isa, &self.limits);
-        match pool.install(|| self.plan.run_on(inputs.to_vec(), accelerator, &context)) {
+        match pool.run(|| self.plan.run_on(inputs.to_vec(), accelerator, &context)) {
             Ok(outputs) => Some(Ok((outputs, context.cost()))),
             Err(Stop::Failed(failure)) => Some(Err(failure)),
             Err(Stop::Broken(error)) => {

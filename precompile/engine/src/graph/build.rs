@@ -252,6 +252,8 @@ impl Compiler {
         let nested = nests(proto);
         let elementwise =
             if operator.domain.is_empty() { Elementwise::of(operator.name, opset, &inputs) } else { None };
+        let multiplies =
+            operator.domain.is_empty() && matches!(operator.name, "Conv" | "ConvTranspose" | "Gemm" | "MatMul");
         let step = Step {
             label,
             kernel,
@@ -260,7 +262,9 @@ impl Compiler {
             outputs: Vec::new(),
             nested,
             elementwise,
-            group: 1,
+            group: None,
+            multiplies,
+            tail: None,
             device,
             by_rows,
         };

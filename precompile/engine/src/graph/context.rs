@@ -1,11 +1,12 @@
 //! What every kernel of a run shares: memory and iterations left, what was computed, and how wide to compute.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::failure::{self, Failure};
 use crate::kernels::Isa;
 use crate::onnx::Limits;
-use crate::tensor::{ELEMENTS_MAX, Element};
+use crate::tensor::{Data, ELEMENTS_MAX, Element, ElementType, Tensor};
 
 /// What a run costs, the same on every machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +28,12 @@ pub struct Context {
     peak: AtomicU64,
     moved: AtomicU64,
     macs: AtomicU64,
+    /// Buffers that nobody needs any more, and their bytes.
+    spare: Mutex<(Vec<Vec<f32>>, u64)>,
 }
+
+/// Bytes below which a buffer costs less to allocate than to look for.
+const SPARE_BYTES_MIN: u64 = 1 << 14;
 
 impl Context {
     /// A context with all of the limits still to spend.
@@ -40,6 +46,7 @@ impl Context {
             peak: AtomicU64::new(0),
             moved: AtomicU64::new(0),
             macs: AtomicU64::new(0),
+            spare: Mutex::default(),
         }
     }
 
@@ -53,21 +60,66 @@ impl Context {
         self.isa
     }
 
-    /// Threads at hand; no result depends on them.
-    pub fn threads(&self) -> usize {
-        if rayon::current_thread_index().is_some() { rayon::current_num_threads() } else { 1 }
-    }
-
     /// An empty buffer for `count` elements, counted against the run's memory until the operator returns.
     pub fn reserve<T: Element>(&self, count: usize) -> Result<Vec<T>, Failure> {
         self.claim::<T>(count)?;
-        Ok(Vec::with_capacity(count))
+        let spare = self.spare_of::<T>(count).map(|mut spare| {
+            spare.clear();
+            spare
+        });
+        Ok(spare.unwrap_or_else(|| Vec::with_capacity(count)))
     }
 
     /// As [`Context::reserve`], filled with zeros (false, empty strings).
     pub fn zeros<T: Element>(&self, count: usize) -> Result<Vec<T>, Failure> {
         self.claim::<T>(count)?;
-        Ok(vec![T::default(); count])
+        let spare = self.spare_of::<T>(count).map(|mut spare| {
+            spare.clear();
+            spare.resize(count, T::default());
+            spare
+        });
+        Ok(spare.unwrap_or_else(|| vec![T::default(); count]))
+    }
+
+    /// As [`Context::zeros`], for who writes every element: what the buffer holds does not matter.
+    pub(crate) fn room(&self, count: usize) -> Result<Vec<f32>, Failure> {
+        self.claim::<f32>(count)?;
+        let spare = self.spare_of::<f32>(count).map(|mut spare| {
+            spare.resize(count, 0.0);
+            spare
+        });
+        Ok(spare.unwrap_or_else(|| vec![0.0; count]))
+    }
+
+    /// Keeps the buffer of a value for others to write to, where nobody else holds it: memory that the system gives anew
+    /// costs more than most operators do with it.
+    pub(crate) fn recycle(&self, value: Tensor) {
+        let bytes = value.size_bytes();
+        if bytes < SPARE_BYTES_MIN {
+            return;
+        }
+        let (_, Data::F32(shared)) = value.into_parts() else { return };
+        let Ok(values) = Arc::try_unwrap(shared) else { return };
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = size_of::<f32>() as u64 * values.capacity() as u64;
+        // The value still counts as alive: together with it, all that is kept was alive at some time.
+        if self.live().saturating_add(spare.1) <= self.peak.load(Relaxed) {
+            spare.0.push(values);
+            spare.1 += bytes;
+        }
+    }
+
+    /// The smallest spare buffer that has room for `count` elements, and is not much too large.
+    fn spare_of<T: Element>(&self, count: usize) -> Option<Vec<T>> {
+        if T::TYPE != ElementType::F32 || ((count * size_of::<f32>()) as u64) < SPARE_BYTES_MIN {
+            return None;
+        }
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |values: &Vec<f32>| (count..=count.saturating_mul(4)).contains(&values.capacity());
+        let best = (0..spare.0.len()).filter(|i| fits(&spare.0[*i])).min_by_key(|i| spare.0[*i].capacity())?;
+        let values = spare.0.swap_remove(best);
+        spare.1 -= size_of::<f32>() as u64 * values.capacity() as u64;
+        T::unwrap(f32::wrap(Arc::new(values))).and_then(Arc::into_inner)
     }
 
     /// Counts `count` elements against the run's memory until the operator returns.

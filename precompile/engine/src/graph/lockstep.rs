@@ -4,11 +4,10 @@
 //! the rows beside it, so no run can tell. Every other step runs for each run alone, on whatever threads there are. So runs
 //! need neither equal lengths nor padding, and each counts its memory as if it were alone.
 
-use rayon::prelude::*;
-
 use super::context::Context;
 use super::plan::{Inputs, Plan, Ready, Slots, Step};
 use crate::failure::Failure;
+use crate::pool;
 use crate::tensor::Tensor;
 
 /// A run in progress.
@@ -36,10 +35,7 @@ impl Plan {
             let running: Vec<&mut Member> = running.collect();
             match part {
                 [step] if step.by_rows => step.run_rows(running),
-                steps if running.len() > 1 && rayon::current_thread_index().is_some() => {
-                    running.into_par_iter().for_each(|member| member.run(steps));
-                }
-                steps => running.into_iter().for_each(|member| member.run(steps)),
+                steps => pool::each(running, || (), |(), member| member.run(steps)),
             }
         }
         let end = |member: Result<Member, Failure>| {

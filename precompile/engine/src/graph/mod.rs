@@ -18,6 +18,7 @@ mod turn;
 
 pub(crate) use build::{Opsets, compile};
 pub use context::{Context, Cost};
+pub(crate) use fuse::Tail;
 pub use node::{Node, Subgraph};
 pub(crate) use offload::{DeviceInputs, Stop, Value};
 pub use plan::{Inputs, Plan};

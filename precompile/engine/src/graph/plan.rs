@@ -1,7 +1,9 @@
 //! A graph ready to run.
 
+use std::sync::Arc;
+
 use super::context::Context;
-use super::fuse::Elementwise;
+use super::fuse::{Elementwise, Fused};
 use super::offload::{DeviceStep, Value};
 use crate::failure::{self, Failure};
 use crate::ops::Kernel;
@@ -29,8 +31,12 @@ pub(super) struct Step {
     pub(super) nested: bool,
     /// What it does to each element, if that is all.
     pub(super) elementwise: Option<Elementwise>,
-    /// How many steps from this one on may run as one pass.
-    pub(super) group: usize,
+    /// The steps from this one on that may run as one pass, where there are several.
+    pub(super) group: Option<Arc<Fused>>,
+    /// Whether its kernel can do more to each piece of its output.
+    pub(super) multiplies: bool,
+    /// The steps after this one that may run together with it.
+    pub(super) tail: Option<Arc<Fused>>,
     /// Its kernel on the device that the model was loaded for.
     pub(super) device: Option<DeviceStep>,
     /// Whether it multiplies the rows of its first input by constant weights, so that the rows of many runs can be one
@@ -52,12 +58,14 @@ pub struct Plan {
 pub struct Inputs {
     pub(super) values: Vec<Option<Tensor>>,
     pub(super) captured: Vec<Tensor>,
+    /// What else to do to the output, until the kernel takes it.
+    pub(super) tail: Option<Arc<Fused>>,
 }
 
 impl Inputs {
     /// Inputs without values from outside, for tests of single operators.
     pub fn new(values: Vec<Option<Tensor>>) -> Self {
-        Self { values, captured: Vec::new() }
+        Self { values, captured: Vec::new(), tail: None }
     }
 
     /// Number of inputs listed, absent ones included.
@@ -168,13 +176,7 @@ impl Plan {
         }
         let mut at = 0;
         while at < self.steps.len() {
-            let step = &self.steps[at];
-            if step.group > 1 && self.run_group(at, &mut slots, context)? {
-                at += step.group;
-            } else {
-                step.run(&mut slots, context).map_err(|failure| step.named(failure))?;
-                at += 1;
-            }
+            at += self.advance(at, &mut slots, context)?;
         }
         let outputs = self.outputs.iter().map(|source| Self::output(&mut slots, source)).collect();
         context.set_live(entry_bytes)?;
@@ -204,7 +206,7 @@ impl Plan {
 
 impl Step {
     pub(super) fn run(&self, slots: &mut Slots<Tensor>, context: &Context) -> Result<(), Failure> {
-        self.run_ready(self.ready(slots, context), slots, context)
+        self.run_ready(self.ready(slots, context), slots, context).map(drop)
     }
 
     /// The inputs, taken from their slots.
@@ -213,20 +215,22 @@ impl Step {
         let values: Vec<_> = self.inputs.iter().map(|source| slots.fetch(source)).collect();
         let captured: Vec<_> = self.captured.iter().filter_map(|source| slots.fetch(source)).collect();
         let read = values.iter().flatten().map(Tensor::size_bytes).sum();
-        Ready { inputs: Inputs { values, captured }, live, read }
+        Ready { inputs: Inputs { values, captured, tail: None }, live, read }
     }
 
-    /// Runs the step on inputs that were taken.
+    /// Runs the step on inputs that were taken. Whether it left the tail that they brought.
     pub(super) fn run_ready(
         &self,
         mut ready: Ready,
         slots: &mut Slots<Tensor>,
         context: &Context,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let outputs = (self.kernel)(&mut ready.inputs, context)?;
         let Ready { inputs, live, read } = ready;
-        drop(inputs);
-        self.leave(slots, outputs, live, read, context)
+        let tail_left = inputs.tail.is_some();
+        inputs.values.into_iter().flatten().for_each(|value| context.recycle(value));
+        self.leave(slots, outputs, live, read, context)?;
+        Ok(tail_left)
     }
 
     /// Keeps the outputs, and counts: `live` bytes before the step, `read` bytes of inputs.

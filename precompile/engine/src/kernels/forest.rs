@@ -1,11 +1,11 @@
 //! Decision trees, flattened so that a descent has no branch to mispredict and several descents overlap.
 
-use rayon::prelude::*;
+use crate::pool;
 
 /// Trees descended at the same time: their loads overlap.
 const LANES: usize = 8;
-/// Descents below which threads do not pay.
-const PARALLEL_DESCENTS: usize = 16_384;
+/// Multiply-adds that take as long as one descent.
+const DESCENT_WORK: usize = 1 << 10;
 
 /// A number that features and thresholds are compared in.
 pub(crate) trait Number:
@@ -113,7 +113,7 @@ pub(crate) enum Aggregate {
 impl<T: Number> Forest<T> {
     /// Scores of `rows` rows of `width` features: `scores` is rows x targets and holds zeros before.
     /// `width` is at least [`Forest::features`].
-    pub(crate) fn score(&self, x: &[T], width: usize, aggregate: Aggregate, scores: &mut [T], threads: usize) {
+    pub(crate) fn score(&self, x: &[T], width: usize, aggregate: Aggregate, scores: &mut [T]) {
         let rows = scores.len() / self.targets.max(1);
         let one = |(row, out): (usize, &mut [T])| {
             let features = &x[row * width..(row + 1) * width];
@@ -126,12 +126,17 @@ impl<T: Number> Forest<T> {
                 });
             }
         };
-        if threads > 1 && rows > 1 && rows * self.roots.len() >= PARALLEL_DESCENTS {
-            let chunk = rows.div_ceil(threads * 4).max(1) * self.targets;
-            let base = |index: usize| index * (chunk / self.targets);
-            scores.par_chunks_mut(chunk).enumerate().for_each(|(index, part)| {
-                part.chunks_mut(self.targets).enumerate().for_each(|(row, out)| one((base(index) + row, out)));
-            });
+        let pieces = pool::pieces(rows * self.roots.len() * DESCENT_WORK).min(rows);
+        if pieces > 1 {
+            let step = rows.div_ceil(pieces);
+            let parts = scores.chunks_mut(step * self.targets).enumerate().collect();
+            pool::each(
+                parts,
+                || (),
+                |(), (index, part): (usize, &mut [T])| {
+                    part.chunks_mut(self.targets).enumerate().for_each(|(row, out)| one((index * step + row, out)));
+                },
+            );
         } else {
             scores.chunks_mut(self.targets.max(1)).enumerate().for_each(one);
         }

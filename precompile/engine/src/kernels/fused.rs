@@ -1,11 +1,14 @@
 //! Several elementwise operations on each piece of memory while it is in the cache: the same operations on each element,
 //! in the same order, as one after the other over all of it.
 
+use std::sync::Arc;
+
 use super::dispatch::{self, Fma, Isa, Work};
+use super::math::{Erf, Scalar, Sigmoid, Tanh};
 use super::parallel_parts;
 
-/// Elements of a piece: it stays in the first-level cache.
-const PIECE: usize = 2048;
+/// Elements of a piece: it stays in the first-level cache, and so does a copy of it.
+const PIECE: usize = 512;
 
 /// What is done with an element and a constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,14 +17,21 @@ pub(crate) enum Operation {
     Sub,
     Mul,
     Div,
-    /// Takes no constant.
+    /// Takes no constant, as all that follow.
     Relu,
+    Erf,
+    Sigmoid,
+    Tanh,
+    /// The element as it was kept, times what it is now.
+    MulKept,
 }
 
 /// An operation with its constants: one, or one for each channel.
-pub(crate) struct Stage<'a> {
+pub(crate) struct Stage {
     pub(crate) operation: Operation,
-    pub(crate) constants: &'a [f32],
+    pub(crate) constants: Arc<Vec<f32>>,
+    /// Whether elements are kept, as they are before it.
+    pub(crate) keeps: bool,
 }
 
 /// Values seen as `channels` again and again, each of `inner` neighbours.
@@ -31,13 +41,34 @@ pub(crate) struct Channels {
     pub(crate) inner: usize,
 }
 
+/// Channels of neighbouring elements: all of one, or each of the next from one on.
+#[derive(Clone, Copy)]
+pub(crate) enum Place {
+    One(usize),
+    Each(usize),
+}
+
 /// Does all `stages` to `values`, whose length is a multiple of `channels * inner`.
-pub(crate) fn apply(isa: Isa, values: &mut [f32], channels: Channels, stages: &[Stage<'_>]) {
+pub(crate) fn apply(isa: Isa, values: &mut [f32], channels: Channels, stages: &[Stage]) {
     // Rows of one channel each; where neighbours are of different channels, rows of all of them.
     let width = if channels.inner > 1 { channels.inner } else { channels.channels };
-    parallel_parts(values, width, 8 * stages.len(), |first, values| {
+    let weight = stages.iter().map(|stage| stage.operation.weight()).sum();
+    parallel_parts(values, width, weight, |first, values| {
         dispatch::run(isa, Pass { values, first, width, channels, stages });
     });
+}
+
+/// Does all `stages` to neighbouring elements.
+pub(crate) fn apply_at(isa: Isa, values: &mut [f32], place: Place, stages: &[Stage]) {
+    struct Row<'a>(&'a mut [f32], Place, &'a [Stage]);
+    impl Work for Row<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<F: Fma>(self) {
+            all::<F>(self.2, self.0, self.1);
+        }
+    }
+    dispatch::run(isa, Row(values, place, stages));
 }
 
 struct Pass<'a> {
@@ -45,7 +76,7 @@ struct Pass<'a> {
     first: usize,
     width: usize,
     channels: Channels,
-    stages: &'a [Stage<'a>],
+    stages: &'a [Stage],
 }
 
 impl Work for Pass<'_> {
@@ -54,49 +85,75 @@ impl Work for Pass<'_> {
     #[inline(always)]
     fn run<F: Fma>(self) {
         for (i, row) in self.values.chunks_exact_mut(self.width).enumerate() {
-            if self.channels.inner > 1 {
-                let channel = (self.first + i) % self.channels.channels;
-                for piece in row.chunks_mut(PIECE) {
-                    self.stages.iter().for_each(|stage| stage.by_one(piece, channel));
-                }
-            } else {
-                self.stages.iter().for_each(|stage| stage.by_each(row));
-            }
+            let one = self.channels.inner > 1;
+            let place = if one { Place::One((self.first + i) % self.channels.channels) } else { Place::Each(0) };
+            all::<F>(self.stages, row, place);
         }
     }
 }
 
-impl Stage<'_> {
-    /// All values are of one channel.
+#[inline(always)]
+fn all<F: Fma>(stages: &[Stage], values: &mut [f32], place: Place) {
+    if stages.iter().any(|stage| stage.keeps) {
+        pieces::<F>(stages, values, place, &mut [0.0; PIECE]);
+    } else {
+        pieces::<F>(stages, values, place, &mut []);
+    }
+}
+
+#[inline(always)]
+fn pieces<F: Fma>(stages: &[Stage], values: &mut [f32], place: Place, kept: &mut [f32]) {
+    for (i, piece) in values.chunks_mut(PIECE).enumerate() {
+        let place = if let Place::Each(first) = place { Place::Each(first + i * PIECE) } else { place };
+        for stage in stages {
+            if stage.keeps {
+                kept[..piece.len()].copy_from_slice(piece);
+            }
+            stage.run::<F>(piece, place, kept);
+        }
+    }
+}
+
+impl Operation {
+    /// How many times longer it takes than an addition, in eighths.
+    fn weight(self) -> usize {
+        if matches!(self, Self::Erf | Self::Sigmoid | Self::Tanh) { 64 } else { 8 }
+    }
+}
+
+impl Stage {
     #[inline(always)]
-    fn by_one(&self, values: &mut [f32], channel: usize) {
-        let constant = match self.constants {
-            [] => 0.0,
-            [one] => *one,
-            all => all[channel],
-        };
-        match self.operation {
-            Operation::Add => values.iter_mut().for_each(|x| *x += constant),
-            Operation::Sub => values.iter_mut().for_each(|x| *x -= constant),
-            Operation::Mul => values.iter_mut().for_each(|x| *x *= constant),
-            Operation::Div => values.iter_mut().for_each(|x| *x /= constant),
-            Operation::Relu => values.iter_mut().for_each(|x| *x = if *x > 0.0 { *x } else { 0.0 }),
+    fn run<F: Fma>(&self, values: &mut [f32], place: Place, kept: &[f32]) {
+        match (self.operation, self.constants.as_slice(), place) {
+            (Operation::Relu, ..) => values.iter_mut().for_each(|x| *x = if *x > 0.0 { *x } else { 0.0 }),
+            (Operation::Erf, ..) => values.iter_mut().for_each(|x| *x = Erf.apply::<F>(*x)),
+            (Operation::Sigmoid, ..) => values.iter_mut().for_each(|x| *x = Sigmoid.apply::<F>(*x)),
+            (Operation::Tanh, ..) => values.iter_mut().for_each(|x| *x = Tanh.apply::<F>(*x)),
+            (Operation::MulKept, ..) => values.iter_mut().zip(kept).for_each(|(x, kept)| *x = *kept * *x),
+            (_, [one], _) => self.by_one(values, *one),
+            (_, all, Place::One(channel)) => self.by_one(values, all[channel]),
+            (_, all, Place::Each(first)) => self.by_each(values, &all[first..first + values.len()]),
         }
     }
 
-    /// Each value is of another channel.
     #[inline(always)]
-    fn by_each(&self, values: &mut [f32]) {
-        if self.constants.len() <= 1 {
-            return self.by_one(values, 0);
-        }
-        let pairs = values.iter_mut().zip(self.constants);
+    fn by_one(&self, values: &mut [f32], constant: f32) {
         match self.operation {
-            Operation::Add => pairs.for_each(|(x, c)| *x += c),
+            Operation::Sub => values.iter_mut().for_each(|x| *x -= constant),
+            Operation::Mul => values.iter_mut().for_each(|x| *x *= constant),
+            Operation::Div => values.iter_mut().for_each(|x| *x /= constant),
+            _ => values.iter_mut().for_each(|x| *x += constant),
+        }
+    }
+
+    #[inline(always)]
+    fn by_each(&self, values: &mut [f32], constants: &[f32]) {
+        let pairs = values.iter_mut().zip(constants);
+        match self.operation {
             Operation::Sub => pairs.for_each(|(x, c)| *x -= c),
             Operation::Mul => pairs.for_each(|(x, c)| *x *= c),
             Operation::Div => pairs.for_each(|(x, c)| *x /= c),
-            Operation::Relu => self.by_one(values, 0),
+            _ => pairs.for_each(|(x, c)| *x += c),
         }
     }
 }

@@ -4,10 +4,9 @@
 //! Both operands are packed block by block: the left one in tiles of a few rows, the right one in panels of 16 columns,
 //! k-major, so that the innermost loop reads both as streams. Constants are packed once, at load.
 
-use rayon::prelude::*;
-
 use super::dispatch::{self, Isa};
 use super::micro::{Block, PANEL};
+use crate::pool;
 
 /// k of a block; part of the specification.
 pub(crate) const BLOCK: usize = 256;
@@ -15,8 +14,6 @@ pub(crate) const BLOCK: usize = 256;
 const ROWS: usize = 96;
 /// Columns whose packed panels stay in the second-level cache.
 const COLUMNS: usize = 128;
-/// Multiply-adds that are worth another thread.
-const TASK_MACS: usize = 1 << 17;
 
 /// Something that can be packed: a matrix, or patches of an image.
 pub(crate) trait Pack: Sync {
@@ -175,9 +172,7 @@ struct Task<'a> {
 
 /// Computes `products`, each into its `rows * columns` elements of `out`, on the threads of the current pool.
 pub(crate) fn multiply(isa: Isa, products: &[Product<'_>], out: &mut [f32]) {
-    let threads = if rayon::current_thread_index().is_some() { rayon::current_num_threads() } else { 1 };
-    let macs: usize = products.iter().map(|p| p.rows * p.columns * p.k).sum();
-    let tasks_wanted = threads.min(macs / TASK_MACS + 1);
+    let tasks_wanted = pool::pieces(products.iter().map(|p| p.rows * p.columns * p.k).sum());
     let mut tasks = Vec::new();
     let mut rest = out;
     for product in products {
@@ -193,7 +188,7 @@ pub(crate) fn multiply(isa: Isa, products: &[Product<'_>], out: &mut [f32]) {
         let mut scratch = Scratch::default();
         tasks.into_iter().for_each(|task| task.run(isa, &mut scratch));
     } else {
-        tasks.into_par_iter().for_each_init(Scratch::default, |scratch, task| task.run(isa, scratch));
+        pool::each(tasks, Scratch::default, |scratch, task| task.run(isa, scratch));
     }
 }
 

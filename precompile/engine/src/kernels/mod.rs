@@ -14,17 +14,18 @@ pub(crate) mod math64;
 mod math_tests;
 mod math_wide;
 mod micro;
+pub(crate) mod padded;
 pub(crate) mod patches;
 pub(crate) mod rows;
 pub(crate) mod sum;
 
-use rayon::prelude::*;
-
 pub(crate) use dispatch::Fma;
 pub use dispatch::Isa;
 
-/// Elements of elementwise work that are worth another thread.
-const TASK_ELEMENTS: usize = 1 << 15;
+use crate::pool;
+
+/// Multiply-adds of a matrix product that take as long as the addition of two elements in memory.
+const ELEMENT_WORK: usize = 8;
 
 /// Calls `work` on parts of `values` that are whole rows of `width`, with the index of the first row, on the threads of
 /// the current pool. `weight` is how many times longer an element takes than an addition, in eighths. What `work` does
@@ -35,9 +36,8 @@ pub(crate) fn parallel_parts<T: Send>(
     weight: usize,
     work: impl Fn(usize, &mut [T]) + Send + Sync,
 ) {
-    let threads = if rayon::current_thread_index().is_some() { rayon::current_num_threads() } else { 1 };
     let rows = values.len() / width.max(1);
-    let parts = threads.min(rows).min(values.len() * weight / 8 / TASK_ELEMENTS + 1);
+    let parts = pool::pieces(values.len() * weight / 8 * ELEMENT_WORK).min(rows);
     if parts <= 1 {
         return work(0, values);
     }
@@ -48,7 +48,8 @@ pub(crate) fn parallel_parts<T: Send>(
 /// Dynamic, so that the machinery of threads is compiled once for a type and not once for an operator.
 #[inline(never)]
 fn on_threads<T: Send>(values: &mut [T], step: usize, width: usize, work: &(dyn Fn(usize, &mut [T]) + Send + Sync)) {
-    values.par_chunks_mut(step * width).enumerate().for_each(|(i, part)| work(i * step, part));
+    let parts = values.chunks_mut(step * width).enumerate().collect();
+    pool::each(parts, || (), |(), (i, part): (usize, &mut [T])| work(i * step, part));
 }
 
 /// As [`parallel_parts`], where the index does not matter.

@@ -5,9 +5,10 @@ use super::shape::count;
 use super::window::{Placed, Window};
 use super::{Built, LATEST, Operator, kernel};
 use crate::failure::{self, Failure};
-use crate::graph::{Context, Node};
+use crate::graph::{Context, Node, Tail};
 use crate::kernels::depthwise::{Depthwise, depthwise};
 use crate::kernels::gemm::{Operand, Packed, Product, Strided, multiply};
+use crate::kernels::padded::{Layout, PaddedPatches};
 use crate::kernels::parallel_parts;
 use crate::kernels::patches::{AXES, Geometry, Patches};
 use crate::onnx::LoadError;
@@ -100,11 +101,14 @@ fn conv(node: &Node<'_>) -> Built {
     kernel(move |inputs, context| {
         let x = inputs.take(0)?;
         let given = if fixed.is_none() { Some(inputs.take(1)?) } else { None };
-        with_floats(x, given, inputs.optional(2), context, |x, given, bias| {
+        let bias = if inputs.optional(2).is_some() { Some(inputs.take(2)?) } else { None };
+        let plain = x.element_type() == ElementType::F32;
+        let tail = |shape: &[usize], plane: usize| if plain { inputs.tail(shape, plane, true) } else { None };
+        with_floats(x, given, bias.as_ref(), context, |x, given, bias| {
             let made = given.map(|w| made_weights(w, groups, false, context)).transpose()?;
             let weights = fixed.as_ref().or(made.as_ref()).ok_or_else(|| failure::arity("the weights are missing"))?;
             let placed = window.place(&x.shape()[2.min(x.rank())..], &weights.kernel)?;
-            run(x, weights, bias, placed, false, context)
+            run((x, bias), weights, placed, false, context, tail)
         })
     })
 }
@@ -133,11 +137,14 @@ fn conv_transpose(node: &Node<'_>) -> Built {
     kernel(move |inputs, context| {
         let x = inputs.take(0)?;
         let given = if fixed.is_none() { Some(inputs.take(1)?) } else { None };
-        with_floats(x, given, inputs.optional(2), context, |x, given, bias| {
+        let bias = if inputs.optional(2).is_some() { Some(inputs.take(2)?) } else { None };
+        let plain = x.element_type() == ElementType::F32;
+        let tail = |shape: &[usize], plane: usize| if plain { inputs.tail(shape, plane, true) } else { None };
+        with_floats(x, given, bias.as_ref(), context, |x, given, bias| {
             let made = given.map(|w| made_weights(w, groups, true, context)).transpose()?;
             let weights = fixed.as_ref().or(made.as_ref()).ok_or_else(|| failure::arity("the weights are missing"))?;
             let placed = window.place_transposed(&x.shape()[2.min(x.rank())..], &weights.kernel, &extra, &wanted)?;
-            run(x, weights, bias, placed, true, context)
+            run((x, bias), weights, placed, true, context, tail)
         })
     })
 }
@@ -148,24 +155,28 @@ fn with_floats(
     weights: Option<Tensor>,
     bias: Option<&Tensor>,
     context: &Context,
-    f: impl Fn(&Tensor, Option<&Tensor>, Option<&Tensor>) -> Result<Tensor, Failure>,
+    f: impl FnOnce(&Tensor, Option<&Tensor>, Option<&Tensor>) -> Result<Tensor, Failure>,
 ) -> Result<Vec<Tensor>, Failure> {
     let kind = x.element_type();
     if !kind.is_float() || kind == ElementType::F64 {
         return Err(failure::wrong_type(format!("convolutions do not take {kind}")));
     }
     let narrow = |t: &Tensor| cast(t, ElementType::F32, context);
-    let (x, weights, bias) = (narrow(&x)?, weights.as_ref().map(narrow).transpose()?, bias.map(narrow).transpose()?);
-    Ok(vec![cast(&f(&x, weights.as_ref(), bias.as_ref())?, kind, context)?])
+    let (image, weights, bias) =
+        (narrow(&x)?, weights.as_ref().map(narrow).transpose()?, bias.map(narrow).transpose()?);
+    drop(x);
+    let out = f(&image, weights.as_ref(), bias.as_ref())?;
+    context.recycle(image);
+    Ok(vec![cast(&out, kind, context)?])
 }
 
 fn run(
-    x: &Tensor,
+    (x, bias): (&Tensor, Option<&Tensor>),
     weights: &Weights,
-    bias: Option<&Tensor>,
     placed: Placed,
     transposed: bool,
     context: &Context,
+    tail: impl FnOnce(&[usize], usize) -> Option<Tail>,
 ) -> Result<Tensor, Failure> {
     let (images, features) = (x.shape()[0], weights.groups * weights.features);
     if x.shape()[1] != weights.groups * weights.channels {
@@ -184,8 +195,13 @@ fn run(
     shape.extend(&placed.output[AXES - (x.rank() - 2)..]);
     let total = count(&shape)?;
     context.count_macs(total as u64 * geometry.k() as u64);
-    let mut out = context.zeros::<f32>(total)?;
-    let job = Job { image: x.values::<f32>()?, weights, bias, geometry };
+    let image = x.values::<f32>()?;
+    if x.is_empty() {
+        return Tensor::new(shape, context.zeros::<f32>(total)?);
+    }
+    let mut out = context.room(total)?;
+    let tail = tail(&shape, geometry.output.iter().product());
+    let job = Job { image, weights, bias, geometry, tail: tail.as_ref() };
     if weights.channels == 1 && weights.features == 1 && geometry.is_depthwise() {
         each_channel(&job, &mut out, context)?;
     } else {
@@ -201,10 +217,12 @@ struct Job<'a> {
     weights: &'a Weights,
     bias: Option<&'a [f32]>,
     geometry: Geometry,
+    /// What is done to the output's elements in the end.
+    tail: Option<&'a Tail>,
 }
 
 fn each_channel(job: &Job<'_>, out: &mut [f32], context: &Context) -> Result<(), Failure> {
-    let Job { image, weights, bias, geometry } = *job;
+    let Job { image, weights, bias, geometry, tail } = *job;
     let (plane, result): (usize, usize) = (geometry.input.iter().product(), geometry.output.iter().product());
     let [height, width] = geometry.padded_shape();
     if result == 0 {
@@ -222,13 +240,16 @@ fn each_channel(job: &Job<'_>, out: &mut [f32], context: &Context) -> Result<(),
                 context.isa(),
                 Depthwise { geometry, padded: &padded, kernel, bias: bias.map(|b| b[channel]), out },
             );
+            if let Some(tail) = tail {
+                tail.apply(context.isa(), place, 0, out);
+            }
         }
     });
     Ok(())
 }
 
 fn products(job: &Job<'_>, out: &mut [f32], context: &Context) {
-    let Job { image, weights, bias, geometry } = *job;
+    let Job { image, weights, bias, geometry, tail } = *job;
     let plane: usize = geometry.input.iter().product();
     let (rows, columns, k) = (weights.features, geometry.output.iter().product(), geometry.k());
     let single = [];
@@ -246,20 +267,31 @@ fn products(job: &Job<'_>, out: &mut [f32], context: &Context) {
     let sources: Vec<Patches<'_>> = image.chunks_exact(size.max(1)).map(|image| Patches { image, geometry }).collect();
     let flat: Vec<Strided<'_>> =
         sources.iter().map(|s| Strided { data: s.image, line_stride: 1, k_stride: plane }).collect();
-    let biases: Vec<_> = (0..weights.groups)
-        .map(|group| {
-            move |row: usize, _: usize, values: &mut [f32]| {
+    let layout = if geometry.is_pointwise() { None } else { Layout::of(geometry) };
+    let padded = layout.as_ref().map(|layout| layout.pad(image));
+    let laid_out: Vec<PaddedPatches<'_>> =
+        padded.iter().flat_map(|padded| (0..sources.len()).map(|i| padded.patches(i))).collect();
+    let ends: Vec<_> = (0..sources.len())
+        .map(|i| {
+            move |row: usize, column: usize, values: &mut [f32]| {
                 if let Some(bias) = bias {
-                    let b = bias[group * rows + row];
+                    let b = bias[i % weights.groups * rows + row];
                     values.iter_mut().for_each(|x| *x += b);
+                }
+                if let Some(tail) = tail {
+                    tail.apply(context.isa(), i * rows + row, column, values);
                 }
             }
         })
         .collect();
     let product = |i: usize| {
         let group = i % weights.groups;
-        let right = if geometry.is_pointwise() { Operand::Source(&flat[i]) } else { Operand::Source(&sources[i]) };
-        Product { left: Operand::Packed(&packed[group]), right, rows, columns, k, finish: Some(&biases[group]) }
+        let right = match laid_out.get(i) {
+            _ if geometry.is_pointwise() => Operand::Source(&flat[i]),
+            Some(patches) => Operand::Source(patches),
+            None => Operand::Source(&sources[i]),
+        };
+        Product { left: Operand::Packed(&packed[group]), right, rows, columns, k, finish: Some(&ends[i]) }
     };
     let all: Vec<_> = (0..sources.len()).map(product).collect();
     multiply(context.isa(), &all, out);

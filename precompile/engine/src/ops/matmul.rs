@@ -5,7 +5,7 @@ use super::number::{Number, numeric};
 use super::shape::{broadcast, broadcast_strides, count, strides};
 use super::{Built, LATEST, Operator, kernel};
 use crate::failure::{self, Failure};
-use crate::graph::{Context, Node};
+use crate::graph::{Context, Node, Tail};
 use crate::kernels::gemm::{Operand, Packed, Product, Strided, multiply};
 use crate::tensor::{ElementType, Tensor};
 
@@ -32,10 +32,18 @@ fn matmul(node: &Node<'_>) -> Built {
     let packed = packed_right(node, false)?;
     kernel(move |inputs, context| {
         let a = inputs.take(0)?;
-        if let Some(packed) = &packed {
-            return Ok(vec![by_constant(&a, packed, context)?]);
-        }
-        Ok(vec![product(&a, inputs.get(1)?, context)?])
+        let tail = |shape: &[usize], columns: usize| inputs.tail(shape, columns, false);
+        let out = match &packed {
+            Some(packed) => by_constant_and(&a, packed, context, tail)?,
+            None => {
+                let b = inputs.take(1)?;
+                let out = product_and(&a, &b, context, |shape, columns| inputs.tail(shape, columns, false))?;
+                context.recycle(b);
+                out
+            }
+        };
+        context.recycle(a);
+        Ok(vec![out])
     })
 }
 
@@ -45,6 +53,16 @@ fn mismatch(a: &[usize], b: &[usize]) -> Failure {
 
 /// All rows of `a` by one packed matrix: the batch only adds rows.
 pub(super) fn by_constant(a: &Tensor, packed: &Packed, context: &Context) -> Result<Tensor, Failure> {
+    by_constant_and(a, packed, context, |_, _| None)
+}
+
+/// As [`by_constant`], and then the tail that there is for the output's shape and columns.
+fn by_constant_and(
+    a: &Tensor,
+    packed: &Packed,
+    context: &Context,
+    tail: impl FnOnce(&[usize], usize) -> Option<Tail>,
+) -> Result<Tensor, Failure> {
     let (k, columns) = (packed.k(), packed.lines());
     if a.shape().last() != Some(&k) {
         return Err(mismatch(a.shape(), &[k, columns]));
@@ -52,13 +70,21 @@ pub(super) fn by_constant(a: &Tensor, packed: &Packed, context: &Context) -> Res
     let mut shape = a.shape().to_vec();
     *shape.last_mut().expect("has a last dimension") = columns;
     let rows = shape[..shape.len() - 1].iter().product();
-    let mut out = context.zeros::<f32>(count(&shape)?)?;
     let left = Strided { data: a.values::<f32>()?, line_stride: k, k_stride: 1 };
+    let mut out = context.room(count(&shape)?)?;
     context.count_macs((rows * k) as u64 * columns as u64);
     let product =
         Product { left: Operand::Source(&left), right: Operand::Packed(packed), rows, columns, k, finish: None };
-    multiply(context.isa(), &[product], &mut out);
+    finished(&[product], tail(&shape, columns), &mut out, context);
     Tensor::new(shape, out)
+}
+
+/// Computes products, and does to their rows what the tail says.
+fn finished(products: &[Product<'_>], tail: Option<Tail>, out: &mut [f32], context: &Context) {
+    let Some(tail) = tail else { return multiply(context.isa(), products, out) };
+    let finish = |row: usize, column: usize, values: &mut [f32]| tail.apply(context.isa(), row, column, values);
+    let products: Vec<_> = products.iter().map(|product| Product { finish: Some(&finish), ..*product }).collect();
+    multiply(context.isa(), &products, out);
 }
 
 /// Shapes of a batch of products: batch, then rows, k and columns.
@@ -109,6 +135,16 @@ pub(super) fn batch_of(a: &[usize], b: &[usize]) -> Result<Batch, Failure> {
 
 /// `a` times `b`, batches broadcast.
 pub(crate) fn product(a: &Tensor, b: &Tensor, context: &Context) -> Result<Tensor, Failure> {
+    product_and(a, b, context, |_, _| None)
+}
+
+/// As [`product`], and then the tail that there is for the output's shape and columns.
+fn product_and(
+    a: &Tensor,
+    b: &Tensor,
+    context: &Context,
+    tail: impl FnOnce(&[usize], usize) -> Option<Tail>,
+) -> Result<Tensor, Failure> {
     let kind = a.element_type();
     match kind {
         ElementType::F32 => {}
@@ -122,7 +158,7 @@ pub(crate) fn product(a: &Tensor, b: &Tensor, context: &Context) -> Result<Tenso
     }
     let sizes = batch_of(a.shape(), b.shape())?;
     let (a, b) = (a.values::<f32>()?, b.values::<f32>()?);
-    let mut out = context.zeros::<f32>(count(&sizes.out_shape)?)?;
+    let mut out = context.room(count(&sizes.out_shape)?)?;
     let lefts: Vec<_> =
         sizes.a_offsets.iter().map(|o| Strided { data: &a[*o..], line_stride: sizes.k, k_stride: 1 }).collect();
     let rights: Vec<_> =
@@ -138,7 +174,7 @@ pub(crate) fn product(a: &Tensor, b: &Tensor, context: &Context) -> Result<Tenso
     };
     let products: Vec<_> = lefts.iter().zip(&rights).map(|(l, r)| (l as _, r as _)).map(each).collect();
     context.count_macs((rows * k) as u64 * (columns * sizes.batch.iter().product::<usize>()) as u64);
-    multiply(context.isa(), &products, &mut out);
+    finished(&products, tail(&sizes.out_shape, columns), &mut out, context);
     Tensor::new(sizes.out_shape, out)
 }
 
@@ -186,6 +222,7 @@ fn gemm(node: &Node<'_>) -> Built {
             return Err(mismatch(&[rows, k], &[right_k, columns]));
         }
         let shape = [rows, columns];
+        let tail = inputs.tail(&shape, columns, true);
         let addend = inputs.optional(2).map(|c| {
             let fits = broadcast(&[c.shape(), &shape])? == shape;
             let steps = broadcast_strides(c.shape(), &shape);
@@ -196,16 +233,20 @@ fn gemm(node: &Node<'_>) -> Built {
             if alpha != 1.0 {
                 values.iter_mut().for_each(|x| *x *= alpha);
             }
-            let Some((c, steps)) = &addend else { return };
-            let line = &c[row * steps[0] + column * steps[1]..];
-            let scaled = |c: f32| if beta == 1.0 { c } else { beta * c };
-            if steps[1] == 0 {
-                values.iter_mut().for_each(|x| *x += scaled(line[0]));
-            } else {
-                values.iter_mut().zip(line).for_each(|(x, c)| *x += scaled(*c));
+            if let Some((c, steps)) = &addend {
+                let line = &c[row * steps[0] + column * steps[1]..];
+                let scaled = |c: f32| if beta == 1.0 { c } else { beta * c };
+                if steps[1] == 0 {
+                    values.iter_mut().for_each(|x| *x += scaled(line[0]));
+                } else {
+                    values.iter_mut().zip(line).for_each(|(x, c)| *x += scaled(*c));
+                }
+            }
+            if let Some(tail) = &tail {
+                tail.apply(context.isa(), row, column, values);
             }
         };
-        let mut out = context.zeros::<f32>(count(&shape)?)?;
+        let mut out = context.room(count(&shape)?)?;
         context.count_macs((rows * k) as u64 * columns as u64);
         let right = match (&packed, &right) {
             (Some(packed), _) => Operand::Packed(packed),

@@ -1,11 +1,12 @@
 //! Models of one node, to test operators with.
 
-use crate::exact::{ExactModel, LoadOptions, Pool};
+use crate::exact::{ExactModel, LoadOptions};
 use crate::failure::Failure;
 use crate::onnx::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorTypeProto, TypeProto, TypeValue,
     ValueInfoProto, attribute_type as code,
 };
+use crate::pool::Pool;
 use crate::tensor::Tensor;
 
 /// A float attribute.

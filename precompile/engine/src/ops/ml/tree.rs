@@ -82,7 +82,7 @@ fn score<T: Number + Element>(
     // A double for each score, too.
     context.claim::<f64>(count)?;
     let mut scores = context.zeros::<T>(count)?;
-    forest.score(x, width, aggregate, &mut scores, context.threads());
+    forest.score(x, width, aggregate, &mut scores);
     // The way down is data: each row is charged the longest way in each tree.
     let visited: u64 = forest.roots.iter().map(|(_, depth)| u64::from(*depth) + 1).sum();
     let visited = visited.saturating_mul(rows as u64);
