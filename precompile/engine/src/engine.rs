@@ -151,8 +151,11 @@ impl Engine {
         let batch = BatchFacts::read(self.0.catalog.note(&entry, FACTS_FILE).as_deref());
         let (state, loaded) = self.0.cache.peek(id);
         let engine = loaded.as_ref().map_or_else(|| self.engine_name(), |model| model.engine_name());
+        let elsewhere = self.0.config.kind == Kind::Ort;
+        let unloaded = || if elsewhere { batch.rows_together() } else { batch.rows_worth_merging() };
+        let rows_max = loaded.as_ref().map_or_else(unloaded, |model| model.rows_max);
         let run_time = loaded.and_then(|model| model.run_time());
-        Ok(Facts { manifest: entry.manifest, batch, state, engine, run_time })
+        Ok(Facts { manifest: entry.manifest, batch, rows_max, state, engine, run_time })
     }
 
     /// How far a request to a language model is, while this engine answers it.

@@ -50,7 +50,7 @@ impl Compute for Engine {
         let single = facts.batch.timings.iter().find(|timing| timing.rows == 1).map(|timing| timing.micros as u64);
         let (tokens, together) = if is_text(&facts) { (TOKENS_TYPICAL, TEXTS_TOGETHER) } else { (1, 1) };
         let single_us = measured.or(single).unwrap_or_else(|| from_gas(facts.manifest.gas_per_run()) * tokens);
-        Some(Prior { single_us: single_us.max(1), rows_max: facts.batch.rows_worth_merging().max(together) })
+        Some(Prior { single_us: single_us.max(1), rows_max: facts.rows_max.max(together) })
     }
 
     fn at_once(&self, model: ModelId) -> bool {

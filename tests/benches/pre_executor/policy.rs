@@ -88,21 +88,19 @@ impl Policy {
         }
     }
 
-    pub(crate) fn next(&mut self, now_us: Micros) -> Option<Request> {
+    /// What the device runs next.
+    pub(crate) fn next(&mut self, now_us: Micros) -> Option<Vec<Request>> {
         match self {
-            Self::Foreblock(scheduler) => scheduler.next(0, now_us).map(|batch| batch.requests[0].clone()),
-            Self::Simple(simple) => simple.next(),
+            Self::Foreblock(scheduler) => scheduler.next(0, now_us).map(|batch| batch.requests),
+            Self::Simple(simple) => simple.next().map(|request| vec![request]),
         }
     }
 
-    /// Who waited for what has ended.
-    pub(crate) fn finish(&mut self, now_us: Micros) -> Vec<B256> {
+    /// So many requests have ended: which, and who waited for each.
+    pub(crate) fn finish(&mut self, count: usize, now_us: Micros) -> Vec<(RequestId, Vec<B256>)> {
         match self {
-            Self::Foreblock(scheduler) => {
-                let finished = scheduler.finish(0, &[Ended::Done], now_us);
-                finished.done.into_iter().flat_map(|(_, waiters)| waiters).collect()
-            }
-            Self::Simple(simple) => simple.finish(),
+            Self::Foreblock(scheduler) => scheduler.finish(0, &vec![Ended::Done; count], now_us).done,
+            Self::Simple(simple) => simple.finish().into_iter().collect(),
         }
     }
 
@@ -178,8 +176,8 @@ impl Simple {
         Some(self.work[&id].0.clone())
     }
 
-    fn finish(&mut self) -> Vec<B256> {
-        let ended = self.running.take().and_then(|id| self.work.remove(&id));
-        ended.map(|(_, _, waiters)| waiters.into_iter().collect()).unwrap_or_default()
+    fn finish(&mut self) -> Option<(RequestId, Vec<B256>)> {
+        let (request, _, waiters) = self.running.take().and_then(|id| self.work.remove(&id))?;
+        Some((request.id, waiters.into_iter().collect()))
     }
 }

@@ -1,20 +1,21 @@
 //! Virtual time: a chain with a slot every two seconds, a pool, a scout, a device. The watchlist, the pending state and the scheduler
 //! are the real ones; the EVM is a function of one storage slot and the answers.
 
+mod building;
+
 use crate::{
     policy::{Policy, Rule, model_id},
     trace::{GAS_PER_US, MODELS_US, SLOT_US, Scenario, Tx, normal, trace},
 };
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use foreblock_pre_executor::{
-    Deferral, Found, Hold, PendingState, PendingTransaction, Phase, ReadSet, Simulation, StateKey, WatchCounts,
-    WatchLimits, WriteSet,
+    Deferral, Found, PendingState, PendingTransaction, Phase, ReadSet, Simulation, StateKey, WatchCounts, WatchLimits,
     schedule::{Demand, Micros},
     watchlist::{Place, Watchlist},
 };
 use foreblock_precompile::{Outcome, Request, RequestId, Used};
 use revm::{
-    Database, DatabaseCommit,
+    Database,
     context::TxEnv,
     database::{CacheDB, EmptyDBTyped},
     database_interface::ErasedError,
@@ -82,6 +83,12 @@ struct Bound {
     bound_us: Micros,
 }
 
+/// What the device runs: requests, each with the time that it takes.
+struct Running {
+    requests: Vec<(RequestId, Micros)>,
+    ends_us: Micros,
+}
+
 struct World {
     txs: HashMap<B256, Tx>,
     watchlist: Watchlist,
@@ -92,7 +99,7 @@ struct World {
     used: HashSet<RequestId>,
     first_asked: HashMap<B256, RequestId>,
     bounds: HashMap<RequestId, Bound>,
-    running: Option<(Request, Micros, Micros)>,
+    running: Option<Running>,
     scout_free_us: Micros,
     random: fastrand::Rng,
     control: Control,
@@ -139,7 +146,7 @@ impl World {
         while block <= blocks {
             let seal_us = block * SLOT_US;
             let scout_us = self.watchlist.has_next().then_some(self.scout_free_us.max(now_us));
-            let device_us = self.running.as_ref().map(|running| running.2);
+            let device_us = self.running.as_ref().map(|running| running.ends_us);
             let arrival_us = arriving.peek().map(|tx| tx.arrives_us);
             let leave_us = leaving.peek().map(|leave| leave.0);
             now_us = [scout_us, device_us, arrival_us, leave_us, Some(seal_us)]
@@ -254,124 +261,35 @@ impl World {
         if self.running.is_some() || self.control == Control::EngineOff {
             return;
         }
-        let Some(request) = self.policy.next(now_us) else { return };
-        if let Some(bound) = self.bounds.remove(&request.id) {
-            let ratio = (now_us - bound.asked_us) as f64 / bound.bound_us as f64;
-            self.results.wait_over_bound = self.results.wait_over_bound.max(ratio);
+        let Some(batch) = self.policy.next(now_us) else { return };
+        let mut requests = Vec::with_capacity(batch.len());
+        for request in batch {
+            if let Some(bound) = self.bounds.remove(&request.id) {
+                let ratio = (now_us - bound.asked_us) as f64 / bound.bound_us as f64;
+                self.results.wait_over_bound = self.results.wait_over_bound.max(ratio);
+            }
+            let predicted_us = MODELS_US[usize::from(request.model[0]) - 1] as f64;
+            let took_us = (predicted_us * (1.0 + 0.02 * normal(&mut self.random)).clamp(0.9, 1.1)) as Micros;
+            requests.push((request.id, took_us));
         }
-        let predicted_us = MODELS_US[usize::from(request.model[0]) - 1] as f64;
-        let took_us = (predicted_us * (1.0 + 0.02 * normal(&mut self.random)).clamp(0.9, 1.1)) as Micros;
-        self.running = Some((request, now_us, now_us + took_us));
+        let ends_us = now_us + requests.iter().map(|(_, took_us)| took_us).sum::<Micros>();
+        self.running = Some(Running { requests, ends_us });
     }
 
     fn device_done(&mut self, now_us: Micros) {
-        let Some((request, started_us, _)) = self.running.take() else { return };
-        let took_us = now_us - started_us;
-        self.results.device_us += took_us;
-        self.outcomes.insert(request.id, took_us);
-        let waiters = self.policy.finish(now_us);
-        self.promised_in_slot += u64::from(!waiters.is_empty());
-        let hostile = waiters.iter().all(|hash| self.txs[hash].hostile);
-        if hostile && !waiters.is_empty() {
-            self.results.hostile_us += took_us;
-        }
-        waiters.into_iter().for_each(|hash| self.watchlist.outcome_ready(hash, request.id));
-    }
-
-    fn build(&mut self, block: u64, now_us: Micros) {
-        let counts = block > WARM_UP;
-        let late = self.policy.late() as u64;
-        if counts {
-            self.results.late += late;
-            self.results.promised += late + self.promised_in_slot;
-        }
-        self.promised_in_slot = 0;
-        let mut writes = WriteSet::default();
-        for tx in self.in_order(now_us) {
-            if counts && !tx.models.is_empty() {
-                self.results.pending += 1;
+        let Some(Running { requests, .. }) = self.running.take() else { return };
+        let count = requests.len();
+        let took_us: HashMap<RequestId, Micros> = requests.into_iter().collect();
+        self.results.device_us += took_us.values().sum::<Micros>();
+        self.outcomes.extend(&took_us);
+        for (id, waiters) in self.policy.finish(count, now_us) {
+            self.promised_in_slot += u64::from(!waiters.is_empty());
+            let hostile = waiters.iter().all(|hash| self.txs[hash].hostile);
+            if hostile && !waiters.is_empty() {
+                self.results.hostile_us += took_us[&id];
             }
-            if !self.holds(&tx, block)
-                && let Some(asked) = self.look_up(&tx, block, now_us, counts)
-            {
-                let changes = changes(&tx);
-                writes.add(&changes);
-                self.base.commit(changes);
-                self.include(&tx, &asked, now_us, counts);
-            }
+            waiters.into_iter().for_each(|hash| self.watchlist.outcome_ready(hash, id));
         }
-        let writes = (self.control != Control::SimulateAll).then_some(writes);
-        let again = self.watchlist.new_head(block + 1, writes.as_ref()).ask_again;
-        self.pending = PendingState::new(Arc::new(self.base.clone()));
-        for (_, watched) in self.watchlist.in_order().filter(|(_, watched)| watched.phase == Phase::Ready) {
-            watched.changes.iter().for_each(|changes| self.pending.put(watched.place, changes));
-        }
-        self.policy.set_slot(block + 1, now_us);
-        for hash in again {
-            let missing = self.watchlist.get(hash).and_then(|watched| watched.missing.clone());
-            let tx = self.txs[&hash].clone();
-            missing.into_iter().for_each(|request| self.ask(&tx, request, now_us));
-        }
-    }
-
-    fn is_there(&self, id: RequestId) -> bool {
-        self.control != Control::NoHits && self.outcomes.contains_key(&id)
-    }
-
-    /// Whether the builder leaves a transaction alone, as it is known to wait.
-    fn holds(&self, tx: &Tx, block: u64) -> bool {
-        match self.watchlist.hold(tx.hash, block) {
-            Some(Hold::Waits(id)) => !self.is_there(id),
-            hold => hold.is_some(),
-        }
-    }
-
-    /// The builder runs a transaction: what it asks, if all of that is there. What is missing is asked first.
-    fn look_up(&mut self, tx: &Tx, block: u64, now_us: Micros, counts: bool) -> Option<Vec<Request>> {
-        let value = self.base.storage(INPUTS, U256::from(tx.reads)).unwrap_or_default();
-        let asked = requests(tx, value);
-        let missing = asked.iter().position(|request| !self.is_there(request.id));
-        if counts {
-            self.results.hits += missing.unwrap_or(asked.len()) as u64;
-            self.results.misses += u64::from(missing.is_some());
-        }
-        let Some(request) = missing.map(|at| asked[at].clone()) else { return Some(asked) };
-        if let Some(first) = self.watchlist.missed(tx.hash, &request, block) {
-            let id = request.id;
-            self.ask(tx, request, now_us);
-            if first {
-                self.policy.ask_first(id);
-            }
-        }
-        None
-    }
-
-    /// The pool and what only the builder sees, highest tip first. Hostile transactions are cancelled by now.
-    fn in_order(&self, now_us: Micros) -> Vec<Tx> {
-        let seen = self.watchlist.in_order().map(|(hash, _)| self.txs[&hash].clone());
-        let slot = now_us - SLOT_US..now_us;
-        let private = self.txs.values().filter(|tx| tx.private && slot.contains(&tx.arrives_us)).cloned();
-        let mut all: Vec<Tx> = seen.chain(private).collect();
-        all.sort_by_key(|tx| (std::cmp::Reverse(tx.tip_wei), tx.hash));
-        all
-    }
-
-    fn include(&mut self, tx: &Tx, asked: &[Request], now_us: Micros, counts: bool) {
-        self.watchlist.included(tx.hash);
-        self.policy.included(tx.hash, tx.device_us() * GAS_PER_US);
-        let fresh: Micros =
-            asked.iter().filter(|request| self.used.insert(request.id)).map(|request| self.outcomes[&request.id]).sum();
-        if !tx.models.is_empty() {
-            self.results.value += tx.tip_wei as f64;
-        }
-        if !counts || tx.models.is_empty() {
-            return;
-        }
-        self.results.included += 1;
-        self.results.goodput_us += fresh;
-        self.results.blocks_waited.push((now_us - tx.arrives_us).div_ceil(SLOT_US));
-        let first = self.first_asked.get(&tx.hash);
-        self.results.moved += u64::from(first.is_some_and(|first| *first != asked[0].id));
     }
 }
 

@@ -17,20 +17,28 @@ pub(super) fn run(model: &Model, inputs: &[Bytes]) -> Vec<Answer> {
     if let Some(answers) = model.texts(inputs) {
         return answers;
     }
-    let rows_max = if has_rows(model) { model.rows_worth_merging } else { 1 };
-    if rows_max < 2 || inputs.len() < 2 {
-        return inputs.iter().map(|input| model.outcome(input)).collect();
-    }
-    let decoded: Vec<_> = inputs.iter().map(|input| wire::decode_input(input, model.manifest.inputs())).collect();
+    let mut decoded: Vec<_> = inputs.iter().map(|input| wire::decode_input(input, model.manifest.inputs())).collect();
     let mut answers: Vec<Option<Answer>> = vec![None; inputs.len()];
-    for group in groups(&decoded, rows_max) {
-        for (index, answer) in group.iter().zip(run_group(model, &decoded, &group)) {
-            answers[*index] = answer;
+    if model.rows_max > 1 && inputs.len() > 1 && has_rows(model) {
+        for group in groups(&decoded, model.rows_max) {
+            for (index, answer) in group.iter().zip(run_group(model, &decoded, &group)) {
+                answers[*index] = answer;
+            }
         }
     }
-    // What could not be merged, and what failed with others: alone, so that no row's fault is another's.
-    let alone = |(answer, input): (Option<Answer>, &Bytes)| answer.unwrap_or_else(|| model.outcome(input));
-    answers.into_iter().zip(inputs).map(alone).collect()
+    // What could not be merged, and what failed with others: each alone, so that no row's fault is another's.
+    let mut alone = Vec::new();
+    for (tensors, answer) in decoded.iter_mut().zip(&mut answers).filter(|(_, answer)| answer.is_none()) {
+        match std::mem::replace(tensors, Ok(Vec::new())) {
+            Ok(tensors) => alone.push((tensors, answer)),
+            Err(failure) => *answer = Some(Ok(Outcome::Failed(failure))),
+        }
+    }
+    let (runs, places): (Vec<_>, Vec<_>) = alone.into_iter().unzip();
+    for (place, outcome) in places.into_iter().zip(model.outcomes(runs)) {
+        *place = Some(outcome);
+    }
+    answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(Unavailable::Broke("no answer".into())))).collect()
 }
 
 type Decoded = Result<Vec<Tensor>, foreblock_precompile::Failure>;

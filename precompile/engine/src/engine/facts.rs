@@ -31,8 +31,10 @@ pub enum State {
 pub struct Facts {
     /// What defines it: cost, gas, limits, profile.
     pub manifest: Manifest,
-    /// How it gains from batches.
+    /// How it gains from batches, on the exact engine.
     pub batch: BatchFacts,
+    /// Most rows of requests that one run takes together, on what answers.
+    pub rows_max: usize,
     /// Whether it is ready.
     pub state: State,
     /// What answers: `exact (avx2)`, `onnxruntime 1.31.1`.
@@ -72,6 +74,13 @@ impl BatchFacts {
         let Some(one) = self.timings.iter().find(|timing| timing.rows == 1) else { return 1.0 };
         let measured = self.timings.iter().rfind(|timing| timing.rows <= rows && timing.micros > 0.0);
         measured.map_or(1.0, |timing| one.micros * timing.rows as f64 / timing.micros)
+    }
+
+    /// Most rows that may be merged where nobody measured what that gains: on another engine than the exact one, where whoever
+    /// hands out batches learns it while running.
+    pub fn rows_together(&self) -> usize {
+        let merges = self.rows_independent && self.timings.iter().any(|timing| timing.rows > 1);
+        if merges { ROWS_MAX } else { 1 }
     }
 
     /// Most rows worth merging: 1 for a model that does not gain, or whose rows depend on each other.

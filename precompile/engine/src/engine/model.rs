@@ -27,7 +27,8 @@ use crate::{
 /// A model ready to run.
 pub(super) struct Model {
     pub(super) manifest: Manifest,
-    pub(super) rows_worth_merging: usize,
+    /// Most rows of requests that one run takes together.
+    pub(super) rows_max: usize,
     runner: Runner,
     size_bytes: u64,
     /// Nanoseconds of a run of one request, a moving average; 0 before the first.
@@ -49,6 +50,15 @@ pub(super) enum Stop {
     Unavailable(Unavailable),
 }
 
+impl From<RunError> for Stop {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Failed(failure) => Self::Failed(failure),
+            RunError::Broke(error) => Self::Unavailable(Unavailable::Broke(error.to_string())),
+        }
+    }
+}
+
 impl Model {
     /// Loads a model and checks its golden vectors.
     pub(super) fn load(
@@ -65,7 +75,7 @@ impl Model {
         let facts = BatchFacts::read(catalog.note(entry, FACTS_FILE).as_deref());
         let model = Self {
             manifest: entry.manifest.clone(),
-            rows_worth_merging: facts.rows_worth_merging(),
+            rows_max: if matches!(runner, Runner::Ort(_)) { facts.rows_together() } else { facts.rows_worth_merging() },
             runner,
             size_bytes: files.values().map(|content| content.len() as u64).sum(),
             run_nanos: AtomicU64::new(0),
@@ -87,10 +97,21 @@ impl Model {
             Ok(tensors) => tensors,
             Err(failure) => return Ok(Outcome::Failed(failure)),
         };
-        let start = Instant::now();
-        let outputs = self.run(tensors);
-        self.note_time(start.elapsed());
-        self.conclude(outputs)
+        self.outcomes(vec![tensors]).pop().unwrap_or_else(|| Err(Unavailable::Broke("no answer".into())))
+    }
+
+    /// The outcomes of these runs, each of one request, in their order. Those in a process of their own find the next inputs
+    /// there when they are done with the last.
+    pub(super) fn outcomes(&self, runs: Vec<Vec<Tensor>>) -> Vec<Result<Outcome, Unavailable>> {
+        let (count, start) = (runs.len(), Instant::now());
+        let outputs = match &self.runner {
+            Runner::Ort(model) => model.run_all(runs).into_iter().map(|run| run.map_err(Stop::from)).collect(),
+            _ => runs.into_iter().map(|inputs| self.run(inputs)).collect::<Vec<_>>(),
+        };
+        if count > 0 {
+            self.note_time(start.elapsed() / count as u32);
+        }
+        outputs.into_iter().map(|outputs| self.conclude(outputs)).collect()
     }
 
     /// The outcomes of a text model's requests, which run together; `None` for any other model.
@@ -125,10 +146,7 @@ impl Model {
             Runner::Exact { model, pool, .. } => model.run(inputs, pool).map_err(Stop::Failed),
             Runner::Embedding(model) => model.run(&inputs).map_err(Stop::Failed),
             Runner::Text(_) => Err(Stop::Unavailable(Unavailable::Broke("a text model has no single run".into()))),
-            Runner::Ort(model) => model.run(inputs).map_err(|error| match error {
-                RunError::Failed(failure) => Stop::Failed(failure),
-                RunError::Broke(error) => Stop::Unavailable(Unavailable::Broke(error.to_string())),
-            }),
+            Runner::Ort(model) => model.run(inputs).map_err(Stop::from),
         }
     }
 

@@ -17,6 +17,8 @@ use crate::tensor::{Data, Element, ElementType, Tensor, element_count};
 
 /// Written by a worker before its first message: whatever a program prints on its way there is passed over.
 pub(super) const MAGIC: &[u8; 16] = b"\0foreblock-work\n";
+/// Messages up to this are written at once with their length, so that their reader wakes once.
+const WHOLE_BYTES_MAX: usize = 64 << 10;
 /// Longest message.
 const FRAME_BYTES_MAX: u64 = 4 << 30;
 
@@ -143,8 +145,13 @@ impl FromWorker {
 
 /// Writes one message.
 pub(super) fn send(to: &mut impl Write, message: &[u8]) -> io::Result<()> {
-    to.write_all(&(message.len() as u64).to_le_bytes())?;
-    to.write_all(message)?;
+    let length = (message.len() as u64).to_le_bytes();
+    if message.len() <= WHOLE_BYTES_MAX {
+        to.write_all(&[&length, message].concat())?;
+    } else {
+        to.write_all(&length)?;
+        to.write_all(message)?;
+    }
     to.flush()
 }
 
@@ -200,7 +207,12 @@ macro_rules! plain_data {
     ($($variant:ident $type:ty),*) => {
         fn put_data(out: &mut Vec<u8>, data: &Data) {
             match data {
-                $(Data::$variant(values) => values.iter().for_each(|value| out.extend(value.to_le_bytes())),)*
+                $(Data::$variant(values) => {
+                    let start = out.len();
+                    out.resize(start + size_of_val(&values[..]), 0);
+                    let places = out[start..].chunks_exact_mut(size_of::<$type>());
+                    places.zip(values.iter()).for_each(|(place, value)| place.copy_from_slice(&value.to_le_bytes()));
+                })*
                 Data::Bool(values) => out.extend(values.iter().map(|value| u8::from(*value))),
                 Data::String(values) => values.iter().for_each(|value| put_bytes(out, value.as_bytes())),
             }

@@ -12,7 +12,7 @@ use foreblock_precompile::{Failure, FailureCode};
 use super::{
     OrtConfig, OrtError, find_library,
     frame::{FromWorker, ToWorker},
-    process::Process,
+    process::{AHEAD_BYTES_MAX, Process},
 };
 use crate::{Tensor, model_dir::Files, screen};
 
@@ -78,32 +78,58 @@ impl OrtModel {
 
     /// Runs the model.
     pub fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RunError> {
+        self.run_all(vec![inputs]).pop().expect("one answer for one run")
+    }
+
+    /// Runs the model on each of these, in their order, one answer for each. While it runs, its next inputs lie in the pipe. A
+    /// worker that breaks answers none of those behind.
+    pub fn run_all(&self, runs: Vec<Vec<Tensor>>) -> Vec<Result<Vec<Tensor>, RunError>> {
+        let count = runs.len();
         let mut worker = self.lock();
-        let mut process = match worker.process.take() {
-            Some(process) => process,
-            None => self.relaunch(&mut worker).map_err(RunError::Broke)?,
-        };
-        let answer = process.ask(&ToWorker::Run(inputs), self.config.run_time_max);
-        match answer {
-            Err(error) => {
-                worker.note_failure();
-                Err(RunError::Broke(error))
-            }
-            Ok(answer) => {
-                worker.failures = 0;
-                worker.process = Some(process);
-                match answer {
-                    FromWorker::Outputs(outputs) => Ok(outputs),
-                    // Its words differ between versions and machines; an outcome's must not.
-                    FromWorker::Refused(_) => Err(RunError::Failed(Failure::new(
-                        FailureCode::Undefined,
-                        "the graph has no answer for this input",
-                    ))),
-                    FromWorker::Failed(reason) => Err(RunError::Broke(OrtError::Load(reason))),
-                    FromWorker::Ready { .. } => Err(RunError::Broke(OrtError::Died("answered out of turn".into()))),
+        let mut answers = Vec::with_capacity(count);
+        let process = worker.process.take().map_or_else(|| self.relaunch(&mut worker), Ok);
+        let broke = match process {
+            Err(error) => Some(error),
+            Ok(mut process) => {
+                let broke = self.converse(&mut process, runs, &mut answers).err();
+                match broke {
+                    Some(_) => worker.note_failure(),
+                    None => worker.process = Some(process),
                 }
+                if !answers.is_empty() && broke.is_none() {
+                    worker.failures = 0;
+                }
+                broke
             }
+        };
+        answers.extend(broke.map(|error| Err(RunError::Broke(error))));
+        answers.resize_with(count, || Err(RunError::Broke(OrtError::Died("broke in a run before this one".into()))));
+        answers
+    }
+
+    /// Says what to run and hears the answers, until all are there or the worker broke.
+    fn converse(
+        &self,
+        process: &mut Process,
+        runs: Vec<Vec<Tensor>>,
+        answers: &mut Vec<Result<Vec<Tensor>, RunError>>,
+    ) -> Result<(), OrtError> {
+        let mut messages = runs.into_iter().map(|inputs| ToWorker::Run(inputs).write());
+        let mut said = messages.next();
+        if let Some(first) = &said {
+            process.say(first)?;
         }
+        while let Some(last) = said {
+            said = messages.next();
+            let (ahead, after) = match &said {
+                Some(next) if next.len().max(last.len()) <= AHEAD_BYTES_MAX => (Some(next), None),
+                next => (None, next.as_ref()),
+            };
+            ahead.map_or(Ok(()), |next| process.say(next))?;
+            answers.push(meaning(process.hear(self.config.run_time_max)?));
+            after.map_or(Ok(()), |next| process.say(next))?;
+        }
+        Ok(())
     }
 
     /// The system's id of the worker process, while there is one.
@@ -133,6 +159,19 @@ impl OrtModel {
 
     fn lock(&self) -> MutexGuard<'_, Worker> {
         self.worker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What an answer says of a run.
+fn meaning(answer: FromWorker) -> Result<Vec<Tensor>, RunError> {
+    match answer {
+        FromWorker::Outputs(outputs) => Ok(outputs),
+        // Its words differ between versions and machines; an outcome's must not.
+        FromWorker::Refused(_) => {
+            Err(RunError::Failed(Failure::new(FailureCode::Undefined, "the graph has no answer for this input")))
+        }
+        FromWorker::Failed(reason) => Err(RunError::Broke(OrtError::Load(reason))),
+        FromWorker::Ready { .. } => Err(RunError::Broke(OrtError::Died("answered out of turn".into()))),
     }
 }
 

@@ -12,6 +12,10 @@ use super::{
     frame::{FromWorker, ToWorker, receive, send, skip_to_magic},
 };
 
+/// A message of at most so many bytes may be said while the worker still answers the one before: two of them fit into any pipe, so
+/// that neither side ever waits for the other to read.
+pub(super) const AHEAD_BYTES_MAX: usize = 16 << 10;
+
 /// A worker process.
 pub(super) struct Process {
     child: Child,
@@ -58,10 +62,18 @@ impl Process {
 
     /// Sends a message and waits for the answer. After an error the worker is dead.
     pub(super) fn ask(&mut self, message: &ToWorker, patience: Duration) -> Result<FromWorker, OrtError> {
-        let sent = self.to.as_mut().is_some_and(|to| send(to, &message.write()).is_ok());
-        if !sent {
-            return Err(self.died());
-        }
+        self.say(&message.write())?;
+        self.hear(patience)
+    }
+
+    /// Sends a message, which is answered after those before it. After an error the worker is dead.
+    pub(super) fn say(&mut self, message: &[u8]) -> Result<(), OrtError> {
+        let sent = self.to.as_mut().is_some_and(|to| send(to, message).is_ok());
+        if sent { Ok(()) } else { Err(self.died()) }
+    }
+
+    /// Waits for the next answer. After an error the worker is dead.
+    pub(super) fn hear(&mut self, patience: Duration) -> Result<FromWorker, OrtError> {
         match self.from.recv_timeout(patience) {
             Ok(answer) => FromWorker::read(&answer).ok_or_else(|| {
                 self.kill();

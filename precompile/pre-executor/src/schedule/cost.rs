@@ -23,6 +23,8 @@ impl Default for Prior {
 const SIZES: usize = 12;
 /// Weight of a new measurement, as an exponentially weighted mean.
 const WEIGHT: f64 = 0.2;
+/// What was measured so many batches ago is forgotten: a size that looked bad then, perhaps beside other work, is tried again.
+const KEPT: u64 = 256;
 /// A batch is worth it while a row costs at most this much more than in the best size.
 const WORTH: f64 = 1.02;
 
@@ -31,6 +33,8 @@ struct Measured {
     per_row_us: f64,
     deviation_us: f64,
     runs: u64,
+    /// Batches of other sizes since the last of this one.
+    others: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -72,7 +76,14 @@ impl Costs {
         if !std::mem::replace(&mut known.warm, true) {
             return;
         }
+        for other in &mut known.sizes {
+            other.others += 1;
+            if other.others > KEPT {
+                *other = Measured::default();
+            }
+        }
         let measured = &mut known.sizes[size_of(rows)];
+        measured.others = 0;
         let per_row = took_us as f64 / rows.max(1) as f64;
         if measured.runs == 0 {
             measured.per_row_us = per_row;
@@ -103,6 +114,11 @@ impl Costs {
         let largest = (0..=size_of(allowed)).rev().find(worth).unwrap_or(0);
         // A size holds the lengths from 2^size to 2^(size+1) - 1.
         allowed.min((2 << largest) - 1)
+    }
+
+    /// Most requests that together take no longer than `time_us`, at least one.
+    pub fn rows_within(&self, model: ModelId, time_us: Micros) -> usize {
+        (1..1 << SIZES).take_while(|rows| self.batch_us(model, *rows) <= time_us).last().unwrap_or(1)
     }
 
     /// Mean and deviation by the row; a size that never ran borrows from the nearest one that did.
@@ -163,6 +179,26 @@ mod tests {
             costs.learn(MODEL, 1 << size, (1 << size) * (100 + 20 * size));
         }
         assert_eq!(costs.rows_max(MODEL), 1);
+    }
+
+    #[test]
+    fn a_size_that_once_looked_bad_is_tried_again() {
+        let mut costs = Costs::new(4);
+        costs.describe(MODEL, Prior { single_us: 100, rows_max: 8 });
+        costs.learn(MODEL, 1, 1_000_000);
+        costs.learn(MODEL, 8, 9_000);
+        for run in 0..=KEPT {
+            costs.learn(MODEL, 4, 400);
+            assert_eq!(costs.rows_max(MODEL), if run < KEPT { 7 } else { 8 }, "after run {run}");
+        }
+        assert_eq!(costs.batch_us(MODEL, 8), 800, "what is forgotten is borrowed from the nearest");
+    }
+
+    #[test]
+    fn small_models_are_counted_by_what_a_time_holds() {
+        let mut costs = Costs::new(4);
+        costs.describe(MODEL, Prior { single_us: 44, rows_max: 1 });
+        assert_eq!([2_000, 88, 87, 1].map(|time_us| costs.rows_within(MODEL, time_us)), [45, 2, 1, 1]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     Batch, Ended, Finished, Micros, Scheduler, State,
-    plan::{Load, Planned, Turn, plan},
+    plan::{Load, Planned, Turn, plan, rows_max},
     work::Work,
 };
 use foreblock_precompile::{ModelId, Request, RequestId};
@@ -138,7 +138,7 @@ impl Scheduler {
 
     /// Adds work of the same model and block to the first, as far as the model gains from it and no deadline is missed.
     fn fill(&mut self, lead: Planned, worker: usize, now_us: Micros) -> Batch {
-        let rows_max = self.rows_max(lead.model);
+        let rows_max = if self.crashed(lead.id) { 1 } else { self.rows_max(lead.model) };
         let mut requests = vec![self.work[&lead.id].request.clone()];
         let mut deadline_us = lead.deadline_us;
         let places = self.order_by_model.remove(&lead.model).unwrap_or_default();
@@ -149,7 +149,7 @@ impl Scheduler {
             if requests.len() >= rows_max || !together {
                 break;
             }
-            if planned.id != lead.id && self.may_run(planned.id, worker, now_us) {
+            if planned.id != lead.id && self.may_run(planned.id, worker, now_us) && !self.crashed(planned.id) {
                 let tightest_us = deadline_us.min(planned.deadline_us);
                 if !self.ends_in_time(lead.model, requests.len() + 1, now_us, tightest_us) {
                     break;
@@ -173,6 +173,11 @@ impl Scheduler {
         Batch { model: lead.model, requests, worker, started_us: now_us, ends_us, block }
     }
 
+    /// Whether a run of it failed: it runs alone then, so that it takes no other down with it again.
+    fn crashed(&self, id: RequestId) -> bool {
+        self.work.get(&id).is_some_and(|work| work.crashes > 0)
+    }
+
     fn stays(&self, at: usize, taken: &[Request]) -> bool {
         let id = self.order[at].id;
         self.is_queued(id) && !taken.iter().any(|request| request.id == id)
@@ -180,7 +185,7 @@ impl Scheduler {
 
     /// Longest batch: worth running, and short enough not to block the queue.
     fn rows_max(&self, model: ModelId) -> usize {
-        let most = self.costs.rows_max(model).min(self.limits.batch_rows_max);
+        let most = rows_max(&self.costs, &self.limits, model);
         let block_us = self.slot.length_us / self.limits.batch_slot_divisor.max(1);
         let fits = |rows: &usize| self.costs.batch_us(model, *rows) <= block_us;
         (1..=most).rev().find(fits).unwrap_or(1)

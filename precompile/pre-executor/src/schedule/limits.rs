@@ -19,6 +19,9 @@ pub struct Limits {
     pub batch_rows_max: usize,
     /// Part of a slot that one batch may take, so that a batch never blocks the queue for long.
     pub batch_slot_divisor: u64,
+    /// Requests of a model that gains nothing from running together are handed to a worker together while they take no longer
+    /// than this: the way there and back costs as much as many runs of a small model.
+    pub quick_us: Micros,
     /// The oldest get one part in this many of the capacity.
     pub oldest_divisor: u64,
     /// One model takes at most one part in this many of a slot while others wait.
@@ -49,6 +52,7 @@ impl Default for Limits {
             sender_waiting_max: 256,
             batch_rows_max: 64,
             batch_slot_divisor: 16,
+            quick_us: 2_000,
             oldest_divisor: 8,
             model_divisor: 4,
             margin_percent: 2,

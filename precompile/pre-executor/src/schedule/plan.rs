@@ -203,12 +203,17 @@ fn ranked(candidate: &Candidate, cost_us: Micros, slot: &Slot, now_us: Micros) -
     }
 }
 
+/// Longest batch of a model: as long as it gains, or so short that it ends soon anyway.
+pub(super) fn rows_max(costs: &Costs, limits: &Limits, model: ModelId) -> usize {
+    costs.rows_max(model).max(costs.rows_within(model, limits.quick_us)).min(limits.batch_rows_max)
+}
+
 /// Mean and late time of one row of each model, in batches as long as the queue allows.
 fn row_costs(candidates: &[Candidate], costs: &Costs, limits: &Limits) -> HashMap<ModelId, (Micros, Micros)> {
     let mut waiting: HashMap<ModelId, usize> = HashMap::new();
     candidates.iter().for_each(|candidate| *waiting.entry(candidate.model).or_default() += 1);
     let cost = |(model, waiting): (ModelId, usize)| {
-        let rows = waiting.min(costs.rows_max(model)).min(limits.batch_rows_max).max(1);
+        let rows = waiting.min(rows_max(costs, limits, model)).max(1);
         let row = |batch_us: Micros| batch_us.div_ceil(rows as u64).max(1);
         let late = row(costs.batch_late_us(model, rows));
         (model, (row(costs.batch_us(model, rows)), late + late * limits.margin_percent / 100))

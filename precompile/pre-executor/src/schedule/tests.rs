@@ -299,6 +299,38 @@ fn batches_are_as_long_as_the_model_gains_and_the_seal_allows() {
 }
 
 #[test]
+fn requests_of_a_small_model_are_handed_over_together() {
+    let mut scheduler = scheduler(Limits::default());
+    scheduler.describe(model(3), Prior { single_us: 100, rows_max: 1 });
+    for number in 0..50 {
+        scheduler.ask(request(3, number), demand(number, 10), 0).unwrap();
+    }
+    let batch = scheduler.next(0, 0).unwrap();
+    assert_eq!((batch.requests.len(), batch.ends_us), (20, 2 * MS), "as many as take two milliseconds");
+}
+
+#[test]
+fn what_crashed_runs_alone_and_takes_no_other_with_it() {
+    let mut scheduler = scheduler(Limits { backoff_us: 1, ..Limits::default() });
+    scheduler.describe(model(3), Prior { single_us: 10 * MS, rows_max: 4 });
+    for number in 0..4 {
+        scheduler.ask(request(3, number), demand(number, 10), 0).unwrap();
+    }
+    let bad = request(3, 2).id;
+    let (mut now_us, mut sizes, mut given_up) = (0, Vec::new(), Vec::new());
+    while let Some(batch) = scheduler.next(0, now_us) {
+        let crashes = batch.requests.iter().any(|request| request.id == bad);
+        sizes.push(batch.requests.len());
+        let ended = if crashes { Ended::Again } else { Ended::Done };
+        let finished = scheduler.finish(0, &vec![ended; batch.requests.len()], now_us);
+        given_up.extend(finished.given_up.into_iter().map(|(id, _)| id));
+        now_us += 10 * MS;
+    }
+    assert_eq!(sizes, [4, 1, 1, 1, 1, 1]);
+    assert_eq!(given_up, [bad]);
+}
+
+#[test]
 fn a_crash_goes_to_another_worker_and_three_are_the_end() {
     let mut scheduler = scheduler(Limits { workers: 2, ..Limits::default() });
     scheduler.ask(request(1, 1), demand(1, 10), 0).unwrap();
