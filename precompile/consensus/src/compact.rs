@@ -21,26 +21,40 @@ use alloy_sol_types::SolValue;
 
 const WORD: usize = 32;
 
-/// The compact form of a canonical `abi.encode(Tensor[])`; `None` for other bytes.
+/// The compact form of a canonical `abi.encode(Tensor[])`; `None` for other bytes. Reads the encoding where it stands: a builder does
+/// this for each outcome of a block.
 pub(crate) fn compact(output: &[u8]) -> Option<Vec<u8>> {
     check_input(output).ok()?;
-    let tensors = Vec::<Tensor>::abi_decode(output).ok()?;
-    let mut out = vec![tensors.len() as u8];
-    for tensor in &tensors {
-        out.extend([tensor.dtype as u8, tensor.shape.len() as u8]);
-        out.extend(tensor.shape.iter().flat_map(|dimension| dimension.to_be_bytes()));
-        if wide(tensor.dtype) {
-            for word in tensor.data.chunks_exact(WORD) {
+    let count = count_at(output, 1)?;
+    let mut out = Vec::with_capacity(output.len() / 4);
+    out.push(count as u8);
+    let mut tensor = output.get((2 + count) * WORD..)?;
+    for _ in 0..count {
+        let (dtype, rank) = (count_at(tensor, 0)? as u8, count_at(tensor, 3)?);
+        out.extend([dtype, rank as u8]);
+        let (head, rest) = tensor.split_at_checked((5 + rank) * WORD)?;
+        head.chunks_exact(WORD).skip(4).take(rank).for_each(|dimension| out.extend(&dimension[WORD - 4..]));
+        let len = count_at(head, 4 + rank)?;
+        let data = rest.get(..len)?;
+        if wide(DType::try_from(dtype).ok()?) {
+            for word in data.chunks_exact(WORD) {
                 let significant = &word[leading(word)..];
                 out.push(significant.len() as u8);
                 out.extend(significant);
             }
         } else {
-            out.extend((tensor.data.len() as u32).to_be_bytes());
-            out.extend(&tensor.data[..]);
+            out.extend((len as u32).to_be_bytes());
+            out.extend(data);
         }
+        tensor = &rest[len.next_multiple_of(WORD)..];
     }
     Some(out)
+}
+
+/// The number in a word of an encoding that was checked: it fits.
+fn count_at(encoded: &[u8], word: usize) -> Option<usize> {
+    let low = encoded.get(word * WORD..(word + 1) * WORD)?.last_chunk::<8>()?;
+    Some(u64::from_be_bytes(*low) as usize)
 }
 
 /// The output of a compact form; `None` for bytes that are none, or whose output is longer than `bytes_max`.

@@ -120,7 +120,7 @@ impl InferenceList {
     /// RLP, see the module's text.
     pub fn encode(&self) -> Bytes {
         let wire: Vec<_> = self.entries.iter().map(WireEntry::from).collect();
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(wire.length());
         wire.encode(&mut out);
         out.into()
     }

@@ -6,7 +6,8 @@ use crate::{
     shared::unpaid,
 };
 use alloy_primitives::keccak256;
-use foreblock_precompile::{Outcomes, Request, RequestId};
+use foreblock_precompile::{ModelId, Outcomes, Request, RequestId};
+use parking_lot::MutexGuard;
 use std::time::{Duration, Instant};
 
 /// Why a call has no outcomes.
@@ -54,7 +55,9 @@ impl PreExecutor {
         let started = Instant::now();
         let missing = |request: &&Request| self.shared.store.get(request.id).is_none();
         let missing: Vec<&Request> = requests.iter().filter(missing).collect();
-        missing.iter().for_each(|request| self.shared.describe(request.model));
+        let mut models: Vec<ModelId> = missing.iter().map(|request| request.model).collect();
+        models.dedup();
+        models.into_iter().for_each(|model| self.shared.describe(model));
         let mut state = self.shared.lock();
         let mut asked = Vec::new();
         for request in &missing {
@@ -65,6 +68,8 @@ impl PreExecutor {
             let demand = unpaid(call, self.shared.now_us());
             let taken = self.shared.ask(&mut state, (*request).clone(), demand).map_err(unavailable);
             asked.push(call);
+            // A worker that waits for the lock gets it now: it need not wait for hundreds of requests to be asked.
+            MutexGuard::bump(&mut state);
             if let Err(error) = taken {
                 asked.iter().for_each(|call| drop(state.scheduler.withdraw(*call)));
                 return Err(error);
@@ -74,7 +79,7 @@ impl PreExecutor {
         let result = loop {
             while left.next_if(|request| self.shared.store.get(request.id).is_some()).is_some() {}
             let Some(first) = left.peek() else { break Ok(()) };
-            if state.stopped || state.scheduler.place(first.id).is_none() {
+            if state.stopped || !state.scheduler.holds(first.id) {
                 break Err(Unresolved::Unavailable { request: first.id, reason: state.reason(first.id) });
             }
             if self.shared.news.wait_until(&mut state, started + timeout).timed_out() {
@@ -95,7 +100,7 @@ impl PreExecutor {
             return Ok(Wanted::There);
         }
         let mut state = self.shared.lock();
-        if state.scheduler.place(request.id).is_none() {
+        if !state.scheduler.holds(request.id) {
             let now_us = self.shared.now_us();
             let expires_us = Some(now_us + WANTED_MAX.as_micros() as u64);
             // One demand for each request, however often it is missed.

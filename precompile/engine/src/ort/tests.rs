@@ -121,6 +121,45 @@ fn an_input_without_an_answer_is_a_failure_in_fixed_words() {
 }
 
 #[test]
+fn many_runs_are_answered_in_their_order_whatever_their_size_and_failures_stay_with_their_own() {
+    let Some(config) = real() else { return };
+    let model = OrtModel::start(&graph("Gather", &[("x", 1), ("i", 7)], 1), &Files::new(), 1, &config).unwrap();
+    // Some lie in the pipe while the one before runs, and some are too large for that.
+    let asked: Vec<(usize, i64)> = vec![(4, 1), (4, 3), (20_000, 9_999), (4, 7), (100_000, 99_999), (4, 0), (4, 2)];
+    let run = |(length, index): &(usize, i64)| {
+        let numbers: Vec<f32> = (0..*length).map(|number| number as f32).collect();
+        vec![floats(&numbers), Tensor::vector(vec![*index])]
+    };
+    let answers = model.run_all(asked.iter().map(run).collect());
+    assert_eq!(answers.len(), asked.len());
+    for ((length, index), answer) in asked.into_iter().zip(answers) {
+        match answer {
+            Ok(outputs) => assert_eq!(outputs, [floats(&[index as f32])], "number {index} of {length}"),
+            Err(error) => assert!(matches!(error, RunError::Failed(_)) && index == 7, "{error:?}"),
+        }
+    }
+    assert!(model.run_all(Vec::new()).is_empty());
+}
+
+#[test]
+fn a_worker_that_breaks_answers_nothing_behind_and_is_started_again() {
+    let Some(config) = real() else { return };
+    let config = OrtConfig { run_time_max: Duration::from_millis(1), ..config };
+    let model = OrtModel::start(&slow_graph(3_000), &Files::new(), 1, &config).unwrap();
+    let run = || vec![Tensor::new([3_000, 1], vec![1f32; 3_000]).unwrap()];
+    let answers = model.run_all(vec![run(), run(), run()]);
+    let why: Vec<String> = answers
+        .into_iter()
+        .map(|answer| match answer {
+            Err(RunError::Broke(error)) => error.to_string(),
+            other => panic!("{:?}", other.map(|_| "an answer")),
+        })
+        .collect();
+    assert!(why[0].contains("took longer") && why[1..].iter().all(|why| why.contains("before this one")), "{why:?}");
+    assert!(matches!(model.run(run()), Err(RunError::Broke(OrtError::BackingOff { failures: 1, .. }))));
+}
+
+#[test]
 #[cfg(unix)]
 fn a_killed_worker_is_started_again() {
     let Some(config) = real() else { return };

@@ -19,6 +19,11 @@ impl Scheduler {
         Some(Place { state: State::Queued, position, block })
     }
 
+    /// Whether a request is queued or running.
+    pub fn holds(&self, id: RequestId) -> bool {
+        self.work.contains_key(&id)
+    }
+
     /// Where every request stands that is queued or running.
     pub fn places(&self) -> HashMap<RequestId, Place> {
         let queued = self.order.iter().skip(self.cursor).filter(|planned| self.is_queued(planned.id)).enumerate();
