@@ -52,7 +52,7 @@ impl Default for Limits {
             sender_waiting_max: 256,
             batch_rows_max: 64,
             batch_slot_divisor: 16,
-            quick_us: 2_000,
+            quick_us: 1_000,
             oldest_divisor: 8,
             model_divisor: 4,
             margin_percent: 2,

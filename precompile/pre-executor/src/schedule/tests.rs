@@ -306,7 +306,7 @@ fn requests_of_a_small_model_are_handed_over_together() {
         scheduler.ask(request(3, number), demand(number, 10), 0).unwrap();
     }
     let batch = scheduler.next(0, 0).unwrap();
-    assert_eq!((batch.requests.len(), batch.ends_us), (20, 2 * MS), "as many as take two milliseconds");
+    assert_eq!((batch.requests.len(), batch.ends_us), (10, MS), "as many as take a millisecond");
 }
 
 #[test]
