@@ -19,9 +19,9 @@ use rayon::Yield;
 const SHARED_WORK: usize = 1 << 18;
 /// Work that is worth waking helpers for; what is less than [`WAITED_WORK`] does not wait until they come.
 const CALLING_WORK: usize = 1 << 20;
-const WAITED_WORK: usize = 1 << 24;
+const WAITED_WORK: usize = 1 << 23;
 /// Pieces for each thread: who is faster takes more of them.
-const PIECES: usize = 3;
+pub(crate) const PIECES: usize = 3;
 /// How long a helper looks for work before it sleeps, in a run and after it.
 const PATIENCE: [Duration; 2] = [Duration::from_micros(1_000), Duration::from_micros(100)];
 /// Pauses of the processor between two looks.

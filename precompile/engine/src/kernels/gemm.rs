@@ -207,6 +207,8 @@ fn split<'a>(product: Product<'a>, out: &'a mut [f32], isa: Isa, parts: usize, t
     let (tiles, panels) = (product.rows.div_ceil(tile(isa)), product.columns.div_ceil(PANEL));
     let prefer_rows = matches!(product.right, Operand::Packed(_));
     let by_rows = if prefer_rows { tiles >= parts } else { panels < parts && tiles > panels };
+    // Each part packs the right operand for itself: then no more of them than threads.
+    let parts = if by_rows && !prefer_rows { parts.div_ceil(pool::PIECES) } else { parts };
     let (row_step, column_step) = if by_rows {
         (tiles.div_ceil(parts) * tile(isa), product.columns)
     } else {
