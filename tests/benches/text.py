@@ -1,4 +1,4 @@
-"""Tokens a second of ONNX Runtime on one thread, greedy, with a key-value cache: FOLDER PROMPT ANSWER SAMPLES. Prints JSON:
+"""Tokens a second of ONNX Runtime on one thread, greedy, with a key-value cache: FOLDER PROMPT ANSWER SECONDS. Prints JSON:
 of a plain loop over the session, and of onnxruntime-genai where that is installed, on the same graph."""
 
 import json
@@ -9,7 +9,7 @@ import time
 import numpy as np
 import onnxruntime as ort
 
-folder, (prompt, answer, samples) = pathlib.Path(sys.argv[1]), map(int, sys.argv[2:])
+folder, (prompt, answer, seconds) = pathlib.Path(sys.argv[1]), map(int, sys.argv[2:])
 options = ort.SessionOptions()
 options.intra_op_num_threads = 1
 session = ort.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
@@ -40,8 +40,8 @@ def loop():
 
 
 def speed(generate):
-    times = []
-    for _ in range(samples):
+    times, end = [], time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < end:
         start = time.perf_counter()
         made = generate()
         times.append((time.perf_counter() - start) / made)

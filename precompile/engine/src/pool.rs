@@ -96,14 +96,22 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// In how many pieces work of so many multiply-adds is best divided. No result may depend on it.
-pub(crate) fn pieces(work: usize) -> usize {
+/// On how many threads work of so many multiply-adds is best done. No result may depend on it.
+pub(crate) fn threads(work: usize) -> usize {
     let threads = CURRENT.with_borrow(|current| current.as_ref().map_or(1, |helpers| helpers.share()));
     if threads <= 1 || work < 2 * SHARED_WORK {
         return 1;
     }
     let ready = CURRENT.with_borrow(|current| current.as_ref().is_some_and(|helpers| helpers.ready(work)));
-    if ready { (threads * PIECES).min(work / SHARED_WORK) } else { 1 }
+    if ready { threads } else { 1 }
+}
+
+/// In how many pieces it is best divided.
+pub(crate) fn pieces(work: usize) -> usize {
+    match threads(work) {
+        1 => 1,
+        threads => (threads * PIECES).min(work / SHARED_WORK),
+    }
 }
 
 /// Does `work` to each task, on the threads at hand; each thread makes its own `scratch` first. Worth it where [`pieces`]

@@ -234,6 +234,7 @@ impl Compiler {
         let constants = inputs.iter().map(constant).collect();
         self.scope().wanted.clear();
         let node = Node { proto, opset, constants, absorbed: Default::default(), compiler: (&mut *self).into() };
+        let weights = node.constant(1).map(Tensor::len);
         let kernel = (operator.build)(&node)?;
         let offloaded = if node.offloads() { ops::cuda::build(operator, &node) } else { None };
         let rows_alone = match operator.name {
@@ -242,7 +243,7 @@ impl Compiler {
             _ => false,
         };
         let absorbed = node.absorbed.into_inner();
-        let by_rows = rows_alone && absorbed.contains(&1);
+        let by_rows = weights.filter(|_| rows_alone && absorbed.contains(&1));
         let device = offloaded.and_then(|kernel| self.on_device(kernel, &inputs));
         for index in absorbed {
             inputs[index] = Source::Absent;

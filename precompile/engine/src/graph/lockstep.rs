@@ -4,6 +4,8 @@
 //! the rows beside it, so no run can tell. Every other step runs for each run alone, on whatever threads there are. So runs
 //! need neither equal lengths nor padding, and each counts its memory as if it were alone.
 
+use std::ops::Range;
+
 use super::context::Context;
 use super::plan::{Inputs, Plan, Ready, Slots, Step};
 use crate::failure::Failure;
@@ -30,14 +32,7 @@ impl Plan {
             Ok(Member { slots, context, failure: None })
         };
         let mut members: Vec<Result<Member, Failure>> = runs.into_iter().map(begin).collect();
-        for part in self.steps.chunk_by(|one, next| !one.by_rows && !next.by_rows) {
-            let running = members.iter_mut().flatten().filter(|member| member.failure.is_none());
-            let running: Vec<&mut Member> = running.collect();
-            match part {
-                [step] if step.by_rows => step.run_rows(running),
-                steps => pool::each(running, || (), |(), member| member.run(steps)),
-            }
-        }
+        self.lockstep(&mut members);
         let end = |member: Result<Member, Failure>| {
             let mut member = member?;
             match member.failure.take() {
@@ -47,13 +42,32 @@ impl Plan {
         };
         members.into_iter().map(end).collect()
     }
+
+    /// Weights that rows of many runs are multiplied by together, in elements.
+    pub(crate) fn shared_weights(&self) -> usize {
+        self.steps.iter().filter_map(|step| step.by_rows).sum()
+    }
+
+    /// Step after step, each for all members.
+    fn lockstep(&self, members: &mut [Result<Member, Failure>]) {
+        let mut end = 0;
+        for part in self.steps.chunk_by(|one, next| one.by_rows.is_none() && next.by_rows.is_none()) {
+            let range = end..end + part.len();
+            end = range.end;
+            let running = members.iter_mut().flatten().filter(|member| member.failure.is_none());
+            let running: Vec<&mut Member> = running.collect();
+            match part {
+                [step] if step.by_rows.is_some() => step.run_rows(running),
+                _ => pool::each(running, || (), |(), member| member.run(self, range.clone())),
+            }
+        }
+    }
 }
 
 impl Member {
     /// Runs steps until one fails.
-    fn run(&mut self, steps: &[Step]) {
-        let step = |step: &Step| step.run(&mut self.slots, &self.context).map_err(|failure| step.named(failure));
-        self.failure = steps.iter().try_for_each(step).err();
+    fn run(&mut self, plan: &Plan, steps: Range<usize>) {
+        self.failure = plan.run_steps(steps, &mut self.slots, &self.context).err();
     }
 }
 

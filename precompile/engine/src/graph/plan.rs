@@ -1,6 +1,6 @@
 //! A graph ready to run.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use super::context::Context;
 use super::fuse::{Elementwise, Fused};
@@ -39,9 +39,9 @@ pub(super) struct Step {
     pub(super) tail: Option<Arc<Fused>>,
     /// Its kernel on the device that the model was loaded for.
     pub(super) device: Option<DeviceStep>,
-    /// Whether it multiplies the rows of its first input by constant weights, so that the rows of many runs can be one
-    /// product.
-    pub(super) by_rows: bool,
+    /// Elements of the constant weights that it multiplies the rows of its first input by, if that is what it does: the rows
+    /// of many runs can then be one product.
+    pub(super) by_rows: Option<usize>,
 }
 
 /// Operations in order, with all names resolved.
@@ -174,13 +174,24 @@ impl Plan {
         for (slot, tensor) in self.captures.iter().zip(captured) {
             slots.put(*slot, tensor.clone(), 0);
         }
-        let mut at = 0;
-        while at < self.steps.len() {
-            at += self.advance(at, &mut slots, context)?;
-        }
+        self.run_steps(0..self.steps.len(), &mut slots, context)?;
         let outputs = self.outputs.iter().map(|source| Self::output(&mut slots, source)).collect();
         context.set_live(entry_bytes)?;
         outputs
+    }
+
+    /// Runs some steps; none may be inside a group.
+    pub(super) fn run_steps(
+        &self,
+        range: Range<usize>,
+        slots: &mut Slots<Tensor>,
+        context: &Context,
+    ) -> Result<(), Failure> {
+        let mut at = range.start;
+        while at < range.end {
+            at += self.advance(at, slots, context)?;
+        }
+        Ok(())
     }
 
     /// Slots that hold the arguments, and the bytes that were alive before.

@@ -47,6 +47,10 @@ impl Pack for Strided<'_> {
             }
             return;
         }
+        if width == 1 && self.k_stride == 1 {
+            let start = line0 * self.line_stride + k0;
+            return out.copy_from_slice(&self.data[start..start + out.len()]);
+        }
         let depth = out.len() / width;
         for i in 0..width {
             let column = out[i..].iter_mut().step_by(width).take(depth);
@@ -129,6 +133,11 @@ fn tile(isa: Isa) -> usize {
         Isa::Avx2 => 6,
         Isa::Portable => 4,
     }
+}
+
+/// Rows of each of the tiles that `rows` rows take: about equally many, so that the last one is not nearly empty.
+fn even_tile(rows: usize, isa: Isa) -> usize {
+    rows.div_ceil(rows.div_ceil(tile(isa)))
 }
 
 fn pack_lines(source: &dyn Pack, line0: usize, lines: usize, width: usize, k0: usize, depth: usize, out: &mut [f32]) {
@@ -249,7 +258,7 @@ impl Task<'_> {
     }
 
     fn columns(&mut self, isa: Isa, column: usize, columns: usize, scratch: &mut Scratch) {
-        let (product, rows, height) = (self.product, self.out.len(), tile(isa));
+        let (product, rows) = (self.product, self.out.len());
         let Scratch { left, right } = scratch;
         let row_step = if matches!(product.left, Operand::Packed(_)) { rows } else { ROWS };
         for k0 in (0..product.k).step_by(BLOCK) {
@@ -264,12 +273,13 @@ impl Task<'_> {
             };
             for row in (0..rows).step_by(row_step) {
                 let count = row_step.min(rows - row);
-                let tiles = match product.left {
-                    Operand::Packed(packed) => packed.from(self.row0 + row, k0),
+                let (tiles, height) = match product.left {
+                    Operand::Packed(packed) => (packed.from(self.row0 + row, k0), packed.width),
                     Operand::Source(source) => {
+                        let height = even_tile(count, isa);
                         left.resize(count.next_multiple_of(height) * depth, 0.0);
                         pack_lines(source, self.row0 + row, count, height, k0, depth, left);
-                        left.as_slice()
+                        (left.as_slice(), height)
                     }
                 };
                 let out = &mut self.out[row..row + count];

@@ -9,14 +9,14 @@ mod heads;
 use half::{bf16, f16};
 
 use self::bias::Bias;
-use self::heads::{Heads, to_tensor};
+use self::heads::{Heads, Scaled, to_tensor};
 use super::floats::same_type;
 use super::shape::count;
 use super::{Built, LATEST, Operator, kernel};
 use crate::failure::{self, Failure};
 use crate::graph::{Context, Inputs, Node};
 use crate::kernels::Isa;
-use crate::kernels::gemm::{Operand, Product, Strided, multiply};
+use crate::kernels::gemm::{Operand, Pack, Product, Strided, multiply};
 use crate::kernels::math;
 use crate::kernels::rows::{Softmax, each_row};
 use crate::kernels::sum::sum16;
@@ -251,7 +251,14 @@ pub(super) fn attend(
     let sizes = Sizes::new(&queries, &keys, &values)?;
     let Sizes { batch, heads, kv_heads, queries: length, keys: total, width, value_width } = sizes;
     let root = round(attention.scale.unwrap_or_else(|| 1.0 / (width as f32).sqrt()).sqrt());
-    let (scaled_queries, scaled_keys) = (queries.scaled(root, round, context)?, keys.scaled(root, round, context)?);
+    // Scaled copies of both count, although they are scaled on the way.
+    context.claim::<f32>(queries.values.len())?;
+    context.claim::<f32>(keys.values.len())?;
+    let scaled = |lines| Scaled {
+        of: Strided { data: lines, line_stride: width, k_stride: 1 },
+        factor: root,
+        round: (kind != ElementType::F32).then_some(round),
+    };
     let shape = [batch, heads, length, total];
     let bias = Bias::read(attention, inputs, shape, past, context)?;
     let room = if shows { count(&shape)? } else { 0 };
@@ -265,8 +272,7 @@ pub(super) fn attend(
         // The heads that share keys and values are rows of one product.
         let (b, first) = (kv / kv_heads, kv % kv_heads * group);
         let from = kv * rows;
-        let left = Strided { data: &scaled_queries.values[from * width..], line_stride: width, k_stride: 1 };
-        let right = Strided { data: scaled_keys.head(kv), line_stride: width, k_stride: 1 };
+        let (left, right) = (scaled(&queries.values[from * width..]), scaled(keys.head(kv)));
         product(&left, &right, [rows, total, width], &mut scores, context);
         for (h, scores) in scores.chunks_mut((length * total).max(1)).enumerate() {
             attention.weigh(scores, (b, first + h), &bias, total, &rounds, &mut shown);
@@ -290,13 +296,7 @@ pub(super) fn attend(
     Ok(vec![y, keys.tensor(kind, context)?, values.tensor(v.element_type(), context)?, shown])
 }
 
-fn product(
-    left: &Strided<'_>,
-    right: &Strided<'_>,
-    [rows, columns, k]: [usize; 3],
-    out: &mut [f32],
-    context: &Context,
-) {
+fn product(left: &dyn Pack, right: &dyn Pack, [rows, columns, k]: [usize; 3], out: &mut [f32], context: &Context) {
     let (left, right) = (Operand::Source(left), Operand::Source(right));
     multiply(context.isa(), &[Product { left, right, rows, columns, k, finish: None }], out);
 }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
@@ -15,7 +16,7 @@ use super::{
     decoder::{Decoder, Passed},
     generation::{Finished, Generation, Progress},
 };
-use crate::Pool;
+use crate::{Pool, pool};
 
 /// Most answers that share a pass: what waits longer costs no memory for its cache.
 const TOGETHER_MAX: usize = 16;
@@ -52,7 +53,7 @@ impl Crew {
         state.waiting.extend((first..).zip(generations));
         let mine = first..state.tickets;
         loop {
-            if mine.clone().all(|ticket| state.ended.contains_key(&ticket)) {
+            if state.have_ended(&mine) {
                 return mine.filter_map(|ticket| state.ended.remove(&ticket)).collect();
             }
             if state.led {
@@ -60,18 +61,28 @@ impl Crew {
                 continue;
             }
             state.led = true;
-            let mut working = state.fill();
-            state.progress = working.iter().map(|(_, generation)| generation.progress()).collect();
-            drop(state);
-            let ended = pass(&mut working, decoder, pool);
-            state = self.lock();
-            state.progress = working.iter().map(|(_, generation)| generation.progress()).collect();
-            state.working = working;
-            state.ended.extend(ended);
+            while !state.have_ended(&mine) {
+                state = self.step(state, decoder, pool);
+            }
             state.led = false;
-            // Whoever is finished leaves, and anybody else may lead the next pass.
             self.changed.notify_all();
         }
+    }
+
+    /// One pass for all.
+    fn step<'a>(&'a self, mut state: MutexGuard<'a, State>, decoder: &Decoder, pool: &Pool) -> MutexGuard<'a, State> {
+        let mut working = state.fill();
+        state.progress = working.iter().map(|(_, generation)| generation.progress()).collect();
+        drop(state);
+        let ended = pass(&mut working, decoder, pool);
+        state = self.lock();
+        state.progress = working.iter().map(|(_, generation)| generation.progress()).collect();
+        state.working = working;
+        if !ended.is_empty() {
+            state.ended.extend(ended);
+            self.changed.notify_all();
+        }
+        state
     }
 
     /// Answers in the making, as of the last pass, and those that wait for a place.
@@ -87,6 +98,10 @@ impl Crew {
 }
 
 impl State {
+    fn have_ended(&self, tickets: &Range<u64>) -> bool {
+        tickets.clone().all(|ticket| self.ended.contains_key(&ticket))
+    }
+
     /// All that work in the next pass, those that just came included.
     fn fill(&mut self) -> Vec<(u64, Generation)> {
         let mut working = std::mem::take(&mut self.working);
@@ -96,30 +111,47 @@ impl State {
     }
 }
 
-/// One pass of the model for all; what is ended leaves `working`. A panic ends them all, so that nobody waits forever.
+/// One pass of the model for all; what is ended leaves `working`.
 fn pass(working: &mut Vec<(u64, Generation)>, decoder: &Decoder, pool: &Pool) -> Vec<(u64, Ended)> {
-    let passed = catch_unwind(AssertUnwindSafe(|| {
-        decoder.pass(working.iter().map(|(_, generation)| generation.pass()).collect(), pool)
-    }));
-    let taken = passed.and_then(|passed| catch_unwind(AssertUnwindSafe(|| take(working, passed))));
-    taken.unwrap_or_else(|_| {
-        let broke = "a panic while a text was generated; please report it";
-        working.drain(..).map(|(ticket, _)| (ticket, Err(broke.into()))).collect()
-    })
-}
-
-fn take(working: &mut Vec<(u64, Generation)>, passed: Vec<Passed>) -> Vec<(u64, Ended)> {
+    let tokens = working.iter().map(|(_, generation)| generation.pass().tokens.len()).sum();
+    let groups = decoder.groups(tokens, pool).min(working.len()).max(1);
+    let mut ends: Vec<Vec<Option<Ended>>> = vec![Vec::new(); groups];
+    let each = working.len().div_ceil(groups).max(1);
+    let tasks: Vec<_> = working.chunks_mut(each).zip(&mut ends).collect();
+    let work = |group, ends: &mut _| *ends = pass_of(group, decoder, pool);
+    if groups > 1 {
+        pool.run(|| pool::each(tasks, || (), |(), (group, ends)| work(group, ends)));
+    } else {
+        // Not inside of another run, so that it has all threads.
+        tasks.into_iter().for_each(|(group, ends)| work(group, ends));
+    }
+    let mut ends = ends.into_iter().flatten();
     let mut ended = Vec::new();
-    let mut passed = passed.into_iter();
-    working.retain_mut(|(ticket, generation)| {
-        let end = match passed.next() {
-            Some(Ok((logits, cache))) => generation.take(&logits, cache),
-            Some(Err(failure)) => Some(Err(failure)),
-            None => return true,
-        };
-        let goes_on = end.is_none();
-        ended.extend(end.map(|end| (*ticket, Ok(end))));
-        goes_on
+    working.retain(|(ticket, _)| match ends.next().flatten() {
+        Some(end) => {
+            ended.push((*ticket, end));
+            false
+        }
+        None => true,
     });
     ended
+}
+
+/// One pass for some; for each its end, if it has come. A panic is the end of them all, so that nobody waits forever.
+fn pass_of(group: &mut [(u64, Generation)], decoder: &Decoder, pool: &Pool) -> Vec<Option<Ended>> {
+    let count = group.len();
+    let passed = || {
+        let passed = decoder.pass(group.iter().map(|(_, generation)| generation.pass()).collect(), pool);
+        group.iter_mut().zip(passed).map(|((_, generation), passed)| take(generation, passed)).collect()
+    };
+    let broke = || Some(Err("a panic while a text was generated; please report it".into()));
+    catch_unwind(AssertUnwindSafe(passed)).unwrap_or_else(|_| (0..count).map(|_| broke()).collect())
+}
+
+fn take(generation: &mut Generation, passed: Passed) -> Option<Ended> {
+    let end = match passed {
+        Ok((logits, cache)) => generation.take(&logits, cache),
+        Err(failure) => Some(Err(failure)),
+    };
+    end.map(Ok)
 }

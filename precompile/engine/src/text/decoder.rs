@@ -3,7 +3,10 @@
 use foreblock_precompile::Failure;
 
 use super::layout::Names;
-use crate::{ExactModel, Pool, Tensor, failure, tensor::ElementType};
+use crate::{ExactModel, Pool, Tensor, failure, pool, tensor::ElementType};
+
+/// Weights that a processor keeps in its last cache, in elements.
+const WEIGHTS_CACHED: usize = 1 << 22;
 
 /// A decoder-only graph with key-value cache.
 pub(super) struct Decoder {
@@ -75,6 +78,14 @@ impl Decoder {
     /// Tokens that logits are for.
     pub(super) fn vocabulary(&self) -> usize {
         self.vocabulary
+    }
+
+    /// In how many groups conversations best take a pass of so many tokens. Where the processor keeps the weights, each thread
+    /// reads them for a group of its own and waits for nobody; where it does not, all threads divide each product, so that
+    /// memory is read once.
+    pub(super) fn groups(&self, tokens: usize, pool: &Pool) -> usize {
+        let weights = self.model.shared_weights();
+        if weights > WEIGHTS_CACHED { 1 } else { pool.run(|| pool::threads(tokens * weights)) }
     }
 
     /// A conversation without tokens.

@@ -161,7 +161,7 @@ impl Generation {
         let bytes_left = self.request.bytes_max - self.text.len() as u32;
         if let Some((_, place)) = &mut self.guide {
             place.advance(bytes);
-            if place.is_end() && place.allowed(&vocabulary, tokens_left, bytes_left).is_empty() {
+            if place.is_end() && !place.goes_on(&vocabulary, tokens_left, bytes_left) {
                 return Some(Finish::Complete);
             }
         }

@@ -4,7 +4,7 @@
 //! tokens and bytes. So a constrained answer never stops half-way.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -29,10 +29,26 @@ const NEST_MAX: u32 = 64;
 pub(super) struct Paths {
     automaton: dense::DFA<Vec<u32>>,
     start: StateID,
-    /// Fewest bytes from a state to an end, for each state that has one.
-    distances: HashMap<StateID, u32>,
+    distances: Distances,
     /// Steps from the states that answers came to, for the vocabulary of the model.
     steps: Mutex<BTreeMap<StateID, Arc<Vec<Step>>>>,
+}
+
+/// Fewest bytes from a state to an end, for each state that has one.
+struct Distances {
+    /// By number of the state.
+    bytes: Vec<u32>,
+    /// Ids of states are their numbers times a power of two.
+    shift: usize,
+}
+
+impl Distances {
+    /// What stands for no end.
+    const NONE: u32 = u32::MAX;
+
+    fn get(&self, state: StateID) -> Option<u32> {
+        self.bytes.get(state.as_usize() >> self.shift).copied().filter(|bytes| *bytes != Self::NONE)
+    }
 }
 
 /// A token from some state.
@@ -42,6 +58,13 @@ pub(super) struct Step {
     bytes: u32,
     /// Fewest bytes to an end after it.
     distance: u32,
+}
+
+impl Step {
+    /// Every byte is a token of its own, so as many tokens as bytes always do.
+    fn fits(&self, tokens_left: u32, bytes_left: u32) -> bool {
+        self.distance < tokens_left && self.bytes + self.distance <= bytes_left
+    }
 }
 
 /// Where an answer is.
@@ -74,7 +97,7 @@ impl Paths {
         let start = start
             .ok_or_else(|| refused("the expression must not use ^, $ or word boundaries: it matches as a whole"))?;
         let distances = distances(&automaton, start);
-        if !distances.contains_key(&start) {
+        if distances.get(start).is_none() {
             return Err(refused("nothing matches the expression"));
         }
         Ok(Self { automaton, start, distances, steps: Mutex::default() })
@@ -84,7 +107,7 @@ impl Paths {
     #[cfg(test)]
     pub(super) fn matches(&self, text: &[u8]) -> bool {
         let state = text.iter().fold(self.start, |state, byte| self.automaton.next_state(state, *byte));
-        self.distances.get(&state) == Some(&0)
+        self.distances.get(state) == Some(0)
     }
 
     /// The tokens that lead from `state` to where an end can be reached.
@@ -105,13 +128,12 @@ impl Paths {
             along.truncate(common + 1);
             for byte in &bytes[common..] {
                 let next = self.automaton.next_state(along[along.len() - 1], *byte);
-                if !self.distances.contains_key(&next) {
+                if self.distances.get(next).is_none() {
                     break;
                 }
                 along.push(next);
             }
-            if along.len() == bytes.len() + 1 {
-                let distance = self.distances[&along[bytes.len()]];
+            if let Some(distance) = along.get(bytes.len()).and_then(|state| self.distances.get(*state)) {
                 steps.push(Step { token, bytes: bytes.len() as u32, distance });
             }
         }
@@ -122,14 +144,14 @@ impl Paths {
 }
 
 /// Fewest bytes to an end, for each state that can be reached and has one.
-fn distances(automaton: &dense::DFA<Vec<u32>>, start: StateID) -> HashMap<StateID, u32> {
+fn distances(automaton: &dense::DFA<Vec<u32>>, start: StateID) -> Distances {
     let bytes: Vec<u8> = automaton.byte_classes().representatives(0..=255).filter_map(|unit| unit.as_u8()).collect();
-    let mut before: HashMap<StateID, Vec<StateID>> = HashMap::from([(start, Vec::new())]);
+    let mut before: BTreeMap<StateID, Vec<StateID>> = BTreeMap::from([(start, Vec::new())]);
     let mut queue = VecDeque::from([start]);
-    let mut ends = Vec::new();
+    let mut ends = VecDeque::new();
     while let Some(state) = queue.pop_front() {
         if automaton.is_match_state(automaton.next_eoi_state(state)) {
-            ends.push(state);
+            ends.push_back((state, 0));
         }
         for byte in &bytes {
             let next = automaton.next_state(state, *byte);
@@ -145,15 +167,15 @@ fn distances(automaton: &dense::DFA<Vec<u32>>, start: StateID) -> HashMap<StateI
             }
         }
     }
-    let mut distances: HashMap<StateID, u32> = ends.iter().map(|state| (*state, 0)).collect();
-    let mut queue = VecDeque::from(ends);
-    while let Some(state) = queue.pop_front() {
-        let next = distances[&state] + 1;
-        for earlier in &before[&state] {
-            if !distances.contains_key(earlier) {
-                distances.insert(*earlier, next);
-                queue.push_back(*earlier);
-            }
+    let shift = automaton.stride2();
+    let last = before.keys().next_back().map_or(0, |state| state.as_usize() >> shift);
+    let mut distances = Distances { bytes: vec![Distances::NONE; last + 1], shift };
+    // From the ends backwards, so that the first time is the shortest way.
+    while let Some((state, distance)) = ends.pop_front() {
+        let known = &mut distances.bytes[state.as_usize() >> shift];
+        if *known == Distances::NONE {
+            *known = distance;
+            ends.extend(before[&state].iter().map(|earlier| (*earlier, distance + 1)));
         }
     }
     distances
@@ -162,7 +184,7 @@ fn distances(automaton: &dense::DFA<Vec<u32>>, start: StateID) -> HashMap<StateI
 impl Place {
     /// Where answers start; fails where none can be finished within these limits.
     pub(super) fn start(paths: Arc<Paths>, tokens_max: u32, bytes_max: u32) -> Result<Self, Failure> {
-        let (least, most) = (paths.distances[&paths.start], tokens_max.min(bytes_max));
+        let (least, most) = (paths.distances.get(paths.start).unwrap_or(Distances::NONE), tokens_max.min(bytes_max));
         if least > most {
             return Err(refused(format!(
                 "the shortest answer has {least} bytes: {most} tokens and bytes are not enough"
@@ -174,15 +196,18 @@ impl Place {
 
     /// Whether the answer may end here.
     pub(super) fn is_end(&self) -> bool {
-        self.paths.distances.get(&self.state) == Some(&0)
+        self.paths.distances.get(self.state) == Some(0)
     }
 
     /// The tokens that may come next, with this many tokens and bytes left.
     pub(super) fn allowed(&self, vocabulary: &Vocabulary, tokens_left: u32, bytes_left: u32) -> Vec<u32> {
         let steps = self.paths.steps(self.state, vocabulary);
-        // Every byte is a token of its own, so as many tokens as bytes always do.
-        let fits = |step: &&Step| step.distance < tokens_left && step.bytes + step.distance <= bytes_left;
-        steps.iter().filter(fits).map(|step| step.token).collect()
+        steps.iter().filter(|step| step.fits(tokens_left, bytes_left)).map(|step| step.token).collect()
+    }
+
+    /// Whether any token may.
+    pub(super) fn goes_on(&self, vocabulary: &Vocabulary, tokens_left: u32, bytes_left: u32) -> bool {
+        self.paths.steps(self.state, vocabulary).iter().any(|step| step.fits(tokens_left, bytes_left))
     }
 
     /// Goes on by the bytes of a token that is allowed.
@@ -215,7 +240,7 @@ mod tests {
     fn distances_are_the_fewest_bytes() {
         for (pattern, distance) in [("", 0), ("abc", 3), ("a|bcd", 1), ("(?:ab)*", 0), ("é", 2), ("x{3,}y", 4)] {
             let paths = Paths::compile(pattern).unwrap();
-            assert_eq!(paths.distances[&paths.start], distance, "{pattern}");
+            assert_eq!(paths.distances.get(paths.start), Some(distance), "{pattern}");
         }
         let paths = Arc::new(Paths::compile("abc").unwrap());
         assert!(Place::start(paths.clone(), 3, 3).is_ok());

@@ -59,22 +59,21 @@ impl Sampler {
     }
 
     /// The token chosen at place `place` of the answer; `None` where there is no candidate.
-    pub(super) fn choose(&self, mut candidates: Vec<Candidate>, place: u64) -> Option<u32> {
+    pub(super) fn choose(&self, candidates: Vec<Candidate>, place: u64) -> Option<u32> {
         let best = *candidates.iter().reduce(|best, other| if before(other, best) { other } else { best })?;
         if self.temperature == 0 || self.top_k == 1 {
             return Some(best.token);
         }
-        candidates.retain(|candidate| self.weight(&best, candidate) > 0);
-        candidates.sort_unstable_by(|a, b| b.logit.cmp(&a.logit).then(a.token.cmp(&b.token)));
+        let weighed = candidates.into_iter().map(|candidate| (candidate, self.weight(&best, &candidate)));
+        let mut weighed: Vec<(Candidate, u64)> = weighed.filter(|(_, weight)| *weight > 0).collect();
+        weighed.sort_unstable_by(|(a, _), (b, _)| b.logit.cmp(&a.logit).then(a.token.cmp(&b.token)));
         if self.top_k > 0 {
-            candidates.truncate(self.top_k);
+            weighed.truncate(self.top_k);
         }
-        let weights: Vec<u128> = candidates.iter().map(|candidate| self.weight(&best, candidate).into()).collect();
-        let kept = self.nucleus(&weights);
-        let total: u128 = weights[..kept].iter().sum();
-        let mut drawn = (u128::from(self.draw(place)) * total) >> 64;
-        for (candidate, weight) in candidates.iter().zip(&weights) {
-            match drawn.checked_sub(*weight) {
+        weighed.truncate(self.nucleus(&weighed));
+        let mut drawn = (u128::from(self.draw(place)) * total(&weighed)) >> 64;
+        for (candidate, weight) in &weighed {
+            match drawn.checked_sub(u128::from(*weight)) {
                 Some(rest) => drawn = rest,
                 None => return Some(candidate.token),
             }
@@ -83,19 +82,24 @@ impl Sampler {
     }
 
     /// How many of the weights, descending, reach the share of top-p.
-    fn nucleus(&self, weights: &[u128]) -> usize {
-        let wanted = (weights.iter().sum::<u128>() * self.top_p_wad).div_ceil(WAD);
+    fn nucleus(&self, weighed: &[(Candidate, u64)]) -> usize {
+        let wanted = (total(weighed) * self.top_p_wad).div_ceil(WAD);
         let mut sum = 0;
-        let reached = weights.iter().position(|weight| {
-            sum += weight;
+        let reached = weighed.iter().position(|(_, weight)| {
+            sum += u128::from(*weight);
             sum >= wanted
         });
-        reached.map_or(weights.len(), |last| last + 1)
+        reached.map_or(weighed.len(), |last| last + 1)
     }
 
     fn weight(&self, best: &Candidate, candidate: &Candidate) -> u64 {
-        let distance = u128::from(best.logit.abs_diff(candidate.logit)).min(1 << 48);
-        let exponent = (((distance << 32) / self.temperature) * LOG2_E) >> 32;
+        let distance = best.logit.abs_diff(candidate.logit).min(1 << 48);
+        // Nearly all distances are short, and 64 bits divide several times faster.
+        let share = match (u32::try_from(distance), u64::try_from(self.temperature)) {
+            (Ok(distance), Ok(temperature)) => ((u64::from(distance) << 32) / temperature).into(),
+            _ => (u128::from(distance) << 32) / self.temperature,
+        };
+        let exponent = (share * LOG2_E) >> 32;
         match u32::try_from(exponent >> 32) {
             Ok(whole) if whole <= WEIGHT_BITS => half_power(exponent as u32) >> whole,
             _ => 0,
@@ -108,6 +112,10 @@ impl Sampler {
         hasher.update(place.to_be_bytes());
         u64::from_be_bytes(hasher.finalize()[..8].try_into().expect("8 of 32 bytes"))
     }
+}
+
+fn total(weighed: &[(Candidate, u64)]) -> u128 {
+    weighed.iter().map(|(_, weight)| u128::from(*weight)).sum()
 }
 
 /// Whether a token comes before another: the higher logit, or the lower id.

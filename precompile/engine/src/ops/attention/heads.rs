@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::Round;
 use crate::failure::{self, Failure};
 use crate::graph::Context;
+use crate::kernels::gemm::{Pack, Strided};
 use crate::ops::floats::{narrow, widen};
 use crate::ops::shape::count;
 use crate::tensor::{Data, ElementType, Tensor};
@@ -70,13 +71,6 @@ impl<'a> Heads<'a> {
         Ok(Self { values: values.into(), shape })
     }
 
-    /// Each element times `factor`, rounded.
-    pub(super) fn scaled(&self, factor: f32, round: Round, context: &Context) -> Result<Self, Failure> {
-        let mut values = context.reserve::<f32>(self.values.len())?;
-        values.extend(self.values.iter().map(|x| round(x * factor)));
-        Ok(Self { values: values.into(), shape: self.shape })
-    }
-
     pub(super) fn head(&self, index: usize) -> &[f32] {
         let size = self.shape[2] * self.shape[3];
         &self.values[index * size..(index + 1) * size]
@@ -84,6 +78,24 @@ impl<'a> Heads<'a> {
 
     pub(super) fn tensor(self, kind: ElementType, context: &Context) -> Result<Tensor, Failure> {
         to_tensor(kind, &self.shape, self.values.into_owned(), context)
+    }
+}
+
+/// Lines of a matrix whose elements are multiplied by a factor, and rounded where there is something to round to.
+pub(super) struct Scaled<'a> {
+    pub(super) of: Strided<'a>,
+    pub(super) factor: f32,
+    pub(super) round: Option<Round>,
+}
+
+impl Pack for Scaled<'_> {
+    fn pack(&self, line0: usize, lines: usize, width: usize, k0: usize, out: &mut [f32]) {
+        self.of.pack(line0, lines, width, k0, out);
+        let factor = self.factor;
+        match self.round {
+            Some(round) => out.iter_mut().for_each(|x| *x = round(*x * factor)),
+            None => out.iter_mut().for_each(|x| *x *= factor),
+        }
     }
 }
 
