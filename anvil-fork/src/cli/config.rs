@@ -8,6 +8,7 @@ use crate::{
     inference::{Inference, NoOperator, Operators, OperatorsConfig, RecordError, Recorder, Replay, in_genesis},
     miner::Mining,
     node::{ForkConfig, Node, NodeConfig, Settings},
+    pool::PoolLimits,
     print::Printing,
     rpc::ServerConfig,
 };
@@ -19,7 +20,7 @@ use foreblock_engine::{
     ort::{self, OrtError},
 };
 use foreblock_pre_executor::{
-    Compute, Config as PreExecutorConfig, StartError,
+    Compute, Config as PreExecutorConfig, StartError, WatchLimits,
     agreement::OPERATORS_MAX,
     oip::{Client, ConnectError, RemoteOperator},
     operators::{FaultError, parse_faults},
@@ -204,6 +205,8 @@ impl Config {
         let pre_executor = PreExecutorConfig {
             data_dir: self.flags.engine.store()?,
             address: self.flags.precompile,
+            // Whatever the pool takes is watched: to watch less would drop what it took.
+            watch: WatchLimits { transactions_max: PoolLimits::default().transactions_max, ..Default::default() },
             ..Default::default()
         };
         let patience = Duration::from_secs(self.flags.call_timeout);

@@ -8,7 +8,7 @@ use foreblock_precompile::Failure;
 use super::{
     constraint::{Constraint, refused},
     decoder::{Cache, Pass},
-    paths::{Paths, Place},
+    paths::Place,
     request::{Answer, Finish, TextRequest},
     sample::{Candidate, Sampler, canonical},
     vocabulary::Vocabulary,
@@ -74,7 +74,7 @@ impl Generation {
             return Err(refused("a constrained answer ends by itself: send it without stop sequences"));
         }
         let guide = constraint.map(|constraint| {
-            let paths = Arc::new(Paths::compile(&constraint.pattern())?);
+            let paths = vocabulary.paths(&constraint.pattern())?;
             let place = Place::start(paths, request.tokens_max, request.bytes_max)?;
             Ok((constraint, place))
         });

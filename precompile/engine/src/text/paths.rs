@@ -24,6 +24,28 @@ const AUTOMATON_BYTES_MAX: usize = 16 << 20;
 const PATTERN_BYTES_MAX: usize = 64 << 10;
 /// Depth of nested groups in an expression.
 const NEST_MAX: u32 = 64;
+/// Automata that are kept, and steps that each keeps: about 100 MB at the most.
+const KNOWN_MAX: usize = 4;
+const STEPS_MAX: usize = 1 << 20;
+
+/// The automata of the last expressions: a contract asks in the same way again and again.
+#[derive(Default)]
+pub(super) struct Known(Mutex<VecDeque<(String, Arc<Paths>)>>);
+
+impl Known {
+    /// The automaton of an expression, made where it is not known.
+    pub(super) fn paths(&self, pattern: &str) -> Result<Arc<Paths>, Failure> {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, paths)) = lock().iter().find(|(known, _)| known == pattern) {
+            return Ok(paths.clone());
+        }
+        let paths = Arc::new(Paths::compile(pattern)?);
+        let mut known = lock();
+        known.truncate(KNOWN_MAX - 1);
+        known.push_front((pattern.to_owned(), paths.clone()));
+        Ok(paths)
+    }
+}
 
 /// An automaton over bytes.
 pub(super) struct Paths {
@@ -138,7 +160,11 @@ impl Paths {
             }
         }
         let steps = Arc::new(steps);
-        self.steps.lock().unwrap_or_else(PoisonError::into_inner).insert(state, steps.clone());
+        let mut known = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        if (known.len() + 1) * vocabulary.len() > STEPS_MAX {
+            known.clear();
+        }
+        known.insert(state, steps.clone());
         steps
     }
 }
@@ -234,6 +260,17 @@ mod tests {
             let failure = Paths::compile(pattern).err().unwrap_or_else(|| panic!("{pattern} compiles"));
             assert!(failure.reason.contains(words), "{pattern}: {failure}");
         }
+    }
+
+    #[test]
+    fn automata_are_made_once_and_the_last_are_kept() {
+        let known = Known::default();
+        let first = known.paths("a").unwrap();
+        assert!(Arc::ptr_eq(&first, &known.paths("a").unwrap()));
+        (0..KNOWN_MAX).for_each(|number| drop(known.paths(&number.to_string()).unwrap()));
+        assert!(!Arc::ptr_eq(&first, &known.paths("a").unwrap()), "others took its place");
+        assert!(known.paths("(").is_err());
+        assert_eq!(known.0.lock().unwrap().len(), KNOWN_MAX);
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Tokens: from text to numbers and back to bytes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use foreblock_precompile::{Failure, FailureCode};
 use tokenizers::Tokenizer;
 
-use super::TOKENIZER_FILE;
+use super::{
+    TOKENIZER_FILE,
+    paths::{Known, Paths},
+};
 use crate::failure;
 
 /// The tokens of a model.
@@ -20,6 +23,8 @@ pub(super) struct Vocabulary {
     control: BTreeMap<u32, String>,
     /// Tokens with text, by their bytes: tokens that begin alike are neighbours.
     sorted: Vec<u32>,
+    /// Where constrained answers may go by these tokens.
+    paths: Known,
 }
 
 impl Vocabulary {
@@ -56,7 +61,17 @@ impl Vocabulary {
         }
         let mut sorted: Vec<u32> = (0..count as u32).filter(|id| bytes[*id as usize].is_some()).collect();
         sorted.sort_by(|a, b| bytes[*a as usize].cmp(&bytes[*b as usize]).then(a.cmp(b)));
-        Ok(Self { template, data, bytes, control, sorted })
+        Ok(Self { template, data, bytes, control, sorted, paths: Known::default() })
+    }
+
+    /// Tokens that there are.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The automaton of an expression that an answer must match as a whole.
+    pub(super) fn paths(&self, pattern: &str) -> Result<Arc<Paths>, Failure> {
+        self.paths.paths(pattern)
     }
 
     /// Tokens of the template's text, control tokens among them.
