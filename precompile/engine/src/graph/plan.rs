@@ -216,10 +216,6 @@ impl Plan {
 }
 
 impl Step {
-    pub(super) fn run(&self, slots: &mut Slots<Tensor>, context: &Context) -> Result<(), Failure> {
-        self.run_ready(self.ready(slots, context), slots, context).map(drop)
-    }
-
     /// The inputs, taken from their slots.
     pub(super) fn ready(&self, slots: &mut Slots<Tensor>, context: &Context) -> Ready {
         let live = context.live();

@@ -113,9 +113,9 @@ impl State {
 
 /// One pass of the model for all; what is ended leaves `working`.
 fn pass(working: &mut Vec<(u64, Generation)>, decoder: &Decoder, pool: &Pool) -> Vec<(u64, Ended)> {
-    let tokens = working.iter().map(|(_, generation)| generation.pass().tokens.len()).sum();
+    let tokens = working.iter().map(|(_, generation)| generation.next().len()).sum();
     let groups = decoder.groups(tokens, pool).min(working.len()).max(1);
-    let mut ends: Vec<Vec<Option<Ended>>> = vec![Vec::new(); groups];
+    let mut ends: Vec<Vec<Option<Ended>>> = (0..groups).map(|_| Vec::new()).collect();
     let each = working.len().div_ceil(groups).max(1);
     let tasks: Vec<_> = working.chunks_mut(each).zip(&mut ends).collect();
     let work = |group, ends: &mut _| *ends = pass_of(group, decoder, pool);

@@ -94,14 +94,15 @@ impl Generation {
         Progress { input: self.input, read: self.passed as u32, prompt: self.prompt.len() as u32, written, most }
     }
 
-    /// What the model is given next.
-    pub(super) fn pass(&self) -> Pass<'_> {
+    /// The tokens that the model is given next.
+    pub(super) fn next(&self) -> &[u32] {
         let rest = &self.prompt[self.passed..];
-        let tokens = match self.tokens.last() {
-            Some(last) => std::slice::from_ref(last),
-            None => &rest[..rest.len().min(PASS_TOKENS)],
-        };
-        Pass { tokens, cache: self.cache.clone() }
+        self.tokens.last().map_or(&rest[..rest.len().min(PASS_TOKENS)], std::slice::from_ref)
+    }
+
+    /// The same, with what was before.
+    pub(super) fn pass(&self) -> Pass<'_> {
+        Pass { tokens: self.next(), cache: self.cache.clone() }
     }
 
     /// Takes what came of a pass; the answer, once it is finished.
