@@ -142,7 +142,14 @@ fn pass_of(group: &mut [(u64, Generation)], decoder: &Decoder, pool: &Pool) -> V
     let count = group.len();
     let passed = || {
         let passed = decoder.pass(group.iter().map(|(_, generation)| generation.pass()).collect(), pool);
-        group.iter_mut().zip(passed).map(|((_, generation), passed)| take(generation, passed)).collect()
+        let mut ends: Vec<Option<Ended>> = (0..count).map(|_| None).collect();
+        let tasks = group.iter_mut().zip(passed).zip(&mut ends).collect();
+        // To choose from a large vocabulary takes a while, too.
+        let choose = |((group, passed), end): ((&mut (u64, Generation), Passed), &mut Option<Ended>)| {
+            *end = take(&mut group.1, passed);
+        };
+        pool.run(|| pool::each(tasks, || (), |(), task| choose(task)));
+        ends
     };
     let broke = || Some(Err("a panic while a text was generated; please report it".into()));
     catch_unwind(AssertUnwindSafe(passed)).unwrap_or_else(|_| (0..count).map(|_| broke()).collect())

@@ -4,6 +4,8 @@
 //! `2^(-d * log2(e) / temperature)`, with `d` its distance from the likeliest, in fixed point; draws are
 //! `keccak256(key ‖ number of the token)`, so a draw depends on the request and its place in the answer only.
 
+use std::{cmp::Reverse, collections::BinaryHeap};
+
 use alloy_primitives::{B256, Keccak256, keccak256};
 
 use super::request::TextRequest;
@@ -65,31 +67,31 @@ impl Sampler {
             return Some(best.token);
         }
         let weighed = candidates.into_iter().map(|candidate| (candidate, self.weight(&best, &candidate)));
-        let mut weighed: Vec<(Candidate, u64)> = weighed.filter(|(_, weight)| *weight > 0).collect();
-        weighed.sort_unstable_by(|(a, _), (b, _)| b.logit.cmp(&a.logit).then(a.token.cmp(&b.token)));
+        let weighed: Vec<Weighed> = weighed.filter(|(_, weight)| *weight > 0).map(Weighed::new).collect();
+        let mut total: u128 = weighed.iter().map(|weighed| u128::from(weighed.weight)).sum();
+        let mut ranking = Ranking { taken: Vec::new(), rest: weighed.into() };
         if self.top_k > 0 {
-            weighed.truncate(self.top_k);
+            total = ranking.keep(self.top_k);
         }
-        weighed.truncate(self.nucleus(&weighed));
-        let mut drawn = (u128::from(self.draw(place)) * total(&weighed)) >> 64;
-        for (candidate, weight) in &weighed {
-            match drawn.checked_sub(u128::from(*weight)) {
-                Some(rest) => drawn = rest,
-                None => return Some(candidate.token),
+        // The likeliest that reach the share of top-p; all of them, where that is 1.
+        let wanted = (total * self.top_p_wad).div_ceil(WAD);
+        if wanted < total {
+            let mut place = 0;
+            total = 0;
+            while total < wanted {
+                total += u128::from(ranking.at(place)?.weight);
+                place += 1;
             }
         }
-        unreachable!("a draw is below the sum of the weights")
-    }
-
-    /// How many of the weights, descending, reach the share of top-p.
-    fn nucleus(&self, weighed: &[(Candidate, u64)]) -> usize {
-        let wanted = (total(weighed) * self.top_p_wad).div_ceil(WAD);
-        let mut sum = 0;
-        let reached = weighed.iter().position(|(_, weight)| {
-            sum += u128::from(*weight);
-            sum >= wanted
-        });
-        reached.map_or(weighed.len(), |last| last + 1)
+        let (mut drawn, mut place) = ((u128::from(self.draw(place)) * total) >> 64, 0);
+        loop {
+            let Weighed { token, weight, .. } = *ranking.at(place)?;
+            match drawn.checked_sub(u128::from(weight)) {
+                Some(rest) => drawn = rest,
+                None => return Some(token.0),
+            }
+            place += 1;
+        }
     }
 
     fn weight(&self, best: &Candidate, candidate: &Candidate) -> u64 {
@@ -114,8 +116,41 @@ impl Sampler {
     }
 }
 
-fn total(weighed: &[(Candidate, u64)]) -> u128 {
-    weighed.iter().map(|(_, weight)| u128::from(*weight)).sum()
+/// A candidate with its weight, ordered by logit, equal ones by token: the likeliest is the greatest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Weighed {
+    logit: i64,
+    token: Reverse<u32>,
+    weight: u64,
+}
+
+impl Weighed {
+    fn new((candidate, weight): (Candidate, u64)) -> Self {
+        Self { logit: candidate.logit, token: Reverse(candidate.token), weight }
+    }
+}
+
+/// Candidates from the likeliest on, as far as they are asked for: a draw seldom goes far, and sorting all of a large vocabulary
+/// takes longer than the rest.
+struct Ranking {
+    taken: Vec<Weighed>,
+    rest: BinaryHeap<Weighed>,
+}
+
+impl Ranking {
+    fn at(&mut self, place: usize) -> Option<&Weighed> {
+        while self.taken.len() <= place {
+            self.taken.push(self.rest.pop()?);
+        }
+        self.taken.get(place)
+    }
+
+    /// Forgets all but the first `count`; the weight of those.
+    fn keep(&mut self, count: usize) -> u128 {
+        self.at(count - 1);
+        self.rest.clear();
+        self.taken.iter().map(|weighed| u128::from(weighed.weight)).sum()
+    }
 }
 
 /// Whether a token comes before another: the higher logit, or the lower id.
