@@ -135,7 +135,7 @@ impl Stage {
             (Operation::Erf, ..) => values.iter_mut().for_each(|x| *x = Erf.apply::<F>(*x)),
             (Operation::Sigmoid, ..) => values.iter_mut().for_each(|x| *x = Sigmoid.apply::<F>(*x)),
             (Operation::Tanh, ..) => values.iter_mut().for_each(|x| *x = Tanh.apply::<F>(*x)),
-            (Operation::MulKept, ..) => values.iter_mut().zip(kept).for_each(|(x, kept)| *x = *kept * *x),
+            (Operation::MulKept, ..) => values.iter_mut().zip(kept).for_each(|(x, kept)| *x *= *kept),
             (_, [one], _) => self.by_one(values, *one),
             (_, all, Place::One(channel)) => self.by_one(values, all[channel]),
             (_, all, Place::Each(first)) => self.by_each(values, &all[first..first + values.len()]),
