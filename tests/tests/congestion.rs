@@ -42,22 +42,23 @@ const LOOP: [u8; 3] = hex!("5b5f56");
 const BOMB: [u8; 6] = hex!("5b5959525f56");
 
 fn add_slow_model(data: &Path) {
-    // As large as makes a run of some tens of milliseconds on this machine, whatever it takes to start a program here.
-    const SIDE: f64 = 512.0;
-    let trial = tempfile::tempdir().unwrap();
-    publish(trial.path(), SIDE as u32);
-    let time = |words: &[&str]| {
-        let timed = (0..3).map(|_| {
-            let started = Instant::now();
-            succeed(Command::new(foreblock()).args(["model", "--data-dir"]).arg(trial.path()).args(words));
-            started.elapsed()
-        });
-        timed.min().unwrap()
+    // As large as makes a run of some tens of milliseconds on this machine: by what a node says of another size.
+    const SIDE: f64 = 384.0;
+    let trial = Node::start_with(&[], |data| publish(data, SIDE as u32));
+    let took = run_time(&trial, trial.model_id("slow").parse().unwrap());
+    let side = SIDE * (0.03 / took.as_secs_f64()).cbrt();
+    publish(data, side.clamp(48.0, 1_200.0) as u32);
+}
+
+/// The time of one run, from a call that asks something new.
+fn run_time(node: &Node, model: B256) -> Duration {
+    let time = |word: u64| {
+        let started = Instant::now();
+        let to = "0x0000000000000000000000000000000000001a0f";
+        node.rpc("eth_call", json!([{ "to": to, "data": calldata(model, word) }]));
+        started.elapsed()
     };
-    let run = time(&["run", "slow", "--input", r#"{"x":[[0,0,0,1]]}"#]);
-    let took = run.saturating_sub(time(&["show", "slow"])).max(Duration::from_millis(1));
-    let side = SIDE * (0.04 / took.as_secs_f64()).cbrt();
-    publish(data, side.clamp(48.0, 960.0) as u32);
+    (0..6).map(|word| time(u64::MAX - word)).min().unwrap()
 }
 
 fn publish(data: &Path, side: u32) {
@@ -115,17 +116,6 @@ impl World {
         self.node.rpc("eth_sendTransaction", json!([tx])).as_str().unwrap().to_owned()
     }
 
-    /// The time of one run, from a call that asks something new.
-    fn run_time(&self) -> Duration {
-        let time = |word: u64| {
-            let started = Instant::now();
-            let to = "0x0000000000000000000000000000000000001a0f";
-            self.node.rpc("eth_call", json!([{ "to": to, "data": calldata(self.model, word) }]));
-            started.elapsed()
-        };
-        (0..6).map(|word| time(u64::MAX - word)).min().unwrap()
-    }
-
     fn height(&self) -> u64 {
         number(&self.node.rpc("eth_blockNumber", json!([]))) as u64
     }
@@ -158,7 +148,7 @@ fn five_times_what_fits_is_ranked_and_the_rest_deferred_with_a_reason() {
     const BLOCKS: u64 = 4;
     let world = World::start();
     let askers: Vec<Address> = (0..40).map(|number| world.contract(&ASKING, number)).collect();
-    let fits = (1.0 / world.run_time().as_secs_f64()).clamp(2.0, 50.0);
+    let fits = (1.0 / run_time(&world.node, world.model).as_secs_f64()).clamp(2.0, 50.0);
     let per_block = (5.0 * fits) as u64;
 
     world.wait_for_blocks(1);
@@ -191,7 +181,13 @@ fn five_times_what_fits_is_ranked_and_the_rest_deferred_with_a_reason() {
         assert!(number(&one["predictedBlock"]) >= head.into(), "{one} at block {head}");
         assert!(one["calls"][0]["position"].is_u64(), "{one}");
     }
-    assert!(queued.iter().any(|one| number(&one["predictedBlock"]) > (head + 1).into()), "some are for later blocks");
+    let predicted: Vec<u128> = queued.iter().map(|one| number(&one["predictedBlock"])).collect();
+    let last = predicted.iter().max().copied().unwrap_or(0);
+    let count = queued.len();
+    assert!(
+        last > (head + 1).into(),
+        "{count} wait where {fits} fit a block, at block {head}; the last for block {last}"
+    );
     let hash = queued[0]["hash"].as_str().unwrap();
     assert_eq!(world.node.rpc("inference_status", json!([hash]))["hash"], json!(hash));
 
@@ -244,7 +240,7 @@ fn five_times_what_fits_is_ranked_and_the_rest_deferred_with_a_reason() {
 #[test]
 fn honest_transactions_get_in_under_every_attack_and_memory_stays_bounded() {
     let world = World::start();
-    world.run_time();
+    run_time(&world.node, world.model);
     let before = world.node.resident_bytes();
     let at = |code: &[u8], number| world.contract(code, number);
     let (asking, honest_contract) = (at(&ASKING, 1), at(&ASKING, 2));
@@ -293,7 +289,7 @@ fn honest_transactions_get_in_under_every_attack_and_memory_stays_bounded() {
         }
     }
 
-    let end = Instant::now() + Duration::from_secs(25);
+    let end = Instant::now() + Duration::from_secs(60);
     while honest.iter().any(|hash| world.receipt(hash).is_none()) {
         assert!(
             Instant::now() < end,
