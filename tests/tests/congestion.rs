@@ -41,12 +41,12 @@ const LOOP: [u8; 3] = hex!("5b5f56");
 /// Takes all the memory that its gas buys.
 const BOMB: [u8; 6] = hex!("5b5959525f56");
 
-fn add_slow_model(data: &Path) {
-    // As large as makes a run of some tens of milliseconds on this machine: by what a node says of another size.
+/// Adds the model so large that a run takes about `run` on this machine, by what a node says of another size.
+fn add_slow_model(data: &Path, run: Duration) {
     const SIDE: f64 = 384.0;
     let trial = Node::start_with(&[], |data| publish(data, SIDE as u32));
     let took = run_time(&trial, trial.model_id("slow").parse().unwrap());
-    let side = SIDE * (0.03 / took.as_secs_f64()).cbrt();
+    let side = SIDE * (run.as_secs_f64() / took.as_secs_f64()).cbrt();
     publish(data, side.clamp(48.0, 1_200.0) as u32);
 }
 
@@ -86,10 +86,10 @@ struct World {
 }
 
 impl World {
-    fn start() -> Self {
+    fn start(run: Duration) -> Self {
         let metrics = format!("127.0.0.1:{}", free_port());
         let args = ["--block-time", "1", "--accounts", "500", "--gas-limit", "1000000000", "--metrics", &metrics];
-        let node = Node::start_with(&args, add_slow_model);
+        let node = Node::start_with(&args, |data| add_slow_model(data, run));
         let model: B256 = node.model_id("slow").parse().unwrap();
         let models = node.rpc("inference_models", json!([]));
         let slow = models.as_array().unwrap().iter().find(|one| one["name"] == "slow").unwrap();
@@ -146,7 +146,7 @@ fn scattered(seed: u64, below: u64) -> u64 {
 #[test]
 fn five_times_what_fits_is_ranked_and_the_rest_deferred_with_a_reason() {
     const BLOCKS: u64 = 4;
-    let world = World::start();
+    let world = World::start(Duration::from_millis(30));
     let askers: Vec<Address> = (0..40).map(|number| world.contract(&ASKING, number)).collect();
     let fits = (1.0 / run_time(&world.node, world.model).as_secs_f64()).clamp(2.0, 50.0);
     let per_block = (5.0 * fits) as u64;
@@ -239,7 +239,7 @@ fn five_times_what_fits_is_ranked_and_the_rest_deferred_with_a_reason() {
 
 #[test]
 fn honest_transactions_get_in_under_every_attack_and_memory_stays_bounded() {
-    let world = World::start();
+    let world = World::start(Duration::from_millis(8));
     run_time(&world.node, world.model);
     let before = world.node.resident_bytes();
     let at = |code: &[u8], number| world.contract(code, number);
