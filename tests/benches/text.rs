@@ -210,7 +210,8 @@ fn main() {
         let held = [TextRequest { constraint: pattern, ..story(0) }];
         report.row("time of a token under a constraint / free", alone / speed(&one, &held, 1), Target::AtMost(1.1));
     }
-    if flags.wants("differing") {
+    // Of a slow model only where it is asked for: that takes hours.
+    if flags.wants("differing") && (alone >= SLOW || flags.only.is_some()) {
         compared(&mut report, &files, &flags);
     }
     report.write(Path::new(workspace())).expect("target/bench can be written");

@@ -2,6 +2,7 @@
 
 use super::gemm::{BLOCK, Operand, Packed, Product, Strided, multiply};
 use super::{Isa, gemm};
+use crate::Pool;
 
 /// Numbers in (-1, 1), the same each time.
 fn numbers(count: usize, seed: u64) -> Vec<f32> {
@@ -45,6 +46,9 @@ fn products_are_the_specified_chains() {
         (13, 65, 300),
         (100, 150, 70),
         (5, 4, 0),
+        // Enough work to be divided: along columns, and along rows.
+        (100, 300, 290),
+        (700, 40, 300),
     ];
     for (rows, columns, k) in sizes {
         let (a, b) = (numbers(rows * k, 1), numbers(k * columns, 2));
@@ -56,11 +60,11 @@ fn products_are_the_specified_chains() {
             let lefts = [Operand::Source(&left), Operand::Packed(&packed_left)];
             let rights = [Operand::Source(&right), Operand::Packed(&packed_right)];
             for threads in [1, 2, 7] {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let pool = Pool::new(threads);
                 for (left, right) in lefts.iter().flat_map(|l| rights.iter().map(move |r| (*l, *r))) {
                     let mut out = vec![f32::NAN; rows * columns];
                     let product = Product { left, right, rows, columns, k, finish: None };
-                    pool.install(|| multiply(isa, &[product], &mut out));
+                    pool.run(|| multiply(isa, &[product], &mut out));
                     assert_eq!(bits(&out), expected, "{rows}x{k}x{columns} {isa:?} {threads} threads");
                 }
             }

@@ -24,12 +24,9 @@ pub use dispatch::Isa;
 
 use crate::pool;
 
-/// Multiply-adds of a matrix product that take as long as the addition of two elements in memory.
-const ELEMENT_WORK: usize = 8;
-
 /// Calls `work` on parts of `values` that are whole rows of `width`, with the index of the first row, on the threads of
-/// the current pool. `weight` is how many times longer an element takes than an addition, in eighths. What `work` does
-/// to a row must not depend on the part that it is in.
+/// the current pool. `weight` is how many multiply-adds of a matrix product take as long as one element: 8 for the addition
+/// of two in memory. What `work` does to a row must not depend on the part that it is in.
 pub(crate) fn parallel_parts<T: Send>(
     values: &mut [T],
     width: usize,
@@ -37,7 +34,7 @@ pub(crate) fn parallel_parts<T: Send>(
     work: impl Fn(usize, &mut [T]) + Send + Sync,
 ) {
     let rows = values.len() / width.max(1);
-    let parts = pool::pieces(values.len() * weight / 8 * ELEMENT_WORK).min(rows);
+    let parts = pool::pieces(values.len() * weight).min(rows);
     if parts <= 1 {
         return work(0, values);
     }
@@ -60,4 +57,26 @@ pub(crate) fn parallel_rows<T: Send>(
     work: impl Fn(&mut [T]) + Send + Sync,
 ) {
     parallel_parts(values, width, weight, |_, part| work(part));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Pool;
+
+    #[test]
+    fn parts_know_where_they_are() {
+        const WIDTH: usize = 7;
+        let rows = 1 << 18;
+        for threads in [1, 2, 3, 16] {
+            let mut values = vec![0; rows * WIDTH];
+            Pool::new(threads).run(|| {
+                assert_eq!(pool::pieces(values.len() * 8) > 1, threads > 1, "enough to be divided");
+                parallel_parts(&mut values, WIDTH, 8, |first, part| {
+                    part.chunks_exact_mut(WIDTH).enumerate().for_each(|(i, row)| row.fill(first + i));
+                });
+            });
+            assert!(values.chunks_exact(WIDTH).enumerate().all(|(i, row)| row == [i; WIDTH]), "{threads} threads");
+        }
+    }
 }

@@ -54,6 +54,16 @@ impl Layout {
         self.geometry.channels * self.channel()
     }
 
+    /// Elements of a channel as it came.
+    fn plane(&self) -> usize {
+        self.geometry.input.iter().product()
+    }
+
+    /// Elements that images of `length` elements take when they are laid out.
+    pub(crate) fn padded_len(&self, length: usize) -> usize {
+        length / self.plane().max(1) * self.channel() + PANEL
+    }
+
     fn offset(&self, k: usize) -> usize {
         let Geometry { kernel: [_, rows, columns], stride, dilation, .. } = self.geometry;
         let place = k % (self.geometry.kernel.iter().product::<usize>());
@@ -66,10 +76,10 @@ impl Layout {
 
     /// Lays out images, one after the other.
     pub(crate) fn pad(&self, images: &[f32]) -> Padded<'_> {
-        let plane: usize = self.geometry.input.iter().product();
-        let (planes, channel) = (images.len() / plane.max(1), self.channel());
-        let mut values = vec![0.0; planes * channel + PANEL];
-        parallel_parts(&mut values[..planes * channel], channel, 8, |first, part| {
+        let (plane, channel) = (self.plane(), self.channel());
+        let mut values = vec![0.0; self.padded_len(images.len())];
+        let end = values.len() - PANEL;
+        parallel_parts(&mut values[..end], channel, 8, |first, part| {
             for (i, out) in part.chunks_exact_mut(channel).enumerate() {
                 self.pad_channel(&images[(first + i) * plane..(first + i + 1) * plane], out);
             }

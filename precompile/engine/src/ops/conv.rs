@@ -205,7 +205,7 @@ fn run(
     if weights.channels == 1 && weights.features == 1 && geometry.is_depthwise() {
         each_channel(&job, &mut out, context)?;
     } else {
-        products(&job, &mut out, context);
+        products(&job, &mut out, context)?;
     }
     Tensor::new(shape, out)
 }
@@ -248,7 +248,7 @@ fn each_channel(job: &Job<'_>, out: &mut [f32], context: &Context) -> Result<(),
     Ok(())
 }
 
-fn products(job: &Job<'_>, out: &mut [f32], context: &Context) {
+fn products(job: &Job<'_>, out: &mut [f32], context: &Context) -> Result<(), Failure> {
     let Job { image, weights, bias, geometry, tail } = *job;
     let plane: usize = geometry.input.iter().product();
     let (rows, columns, k) = (weights.features, geometry.output.iter().product(), geometry.k());
@@ -268,6 +268,9 @@ fn products(job: &Job<'_>, out: &mut [f32], context: &Context) {
     let flat: Vec<Strided<'_>> =
         sources.iter().map(|s| Strided { data: s.image, line_stride: 1, k_stride: plane }).collect();
     let layout = if geometry.is_pointwise() { None } else { Layout::of(geometry) };
+    if let Some(layout) = &layout {
+        context.claim::<f32>(layout.padded_len(image.len()))?;
+    }
     let padded = layout.as_ref().map(|layout| layout.pad(image));
     let laid_out: Vec<PaddedPatches<'_>> =
         padded.iter().flat_map(|padded| (0..sources.len()).map(|i| padded.patches(i))).collect();
@@ -295,4 +298,5 @@ fn products(job: &Job<'_>, out: &mut [f32], context: &Context) {
     };
     let all: Vec<_> = (0..sources.len()).map(product).collect();
     multiply(context.isa(), &all, out);
+    Ok(())
 }
