@@ -24,6 +24,13 @@ pub(crate) struct Layout {
 impl Layout {
     /// None for transposed convolutions, and where there are many more zeros than elements.
     pub(crate) fn of(geometry: Geometry) -> Option<Self> {
+        let mut layout = Self::sized(geometry)?;
+        layout.offsets = (0..geometry.k()).map(|k| layout.offset(k)).collect();
+        Some(layout)
+    }
+
+    /// As [`Layout::of`], without the offsets.
+    fn sized(geometry: Geometry) -> Option<Self> {
         let Geometry { output, kernel, stride, dilation, .. } = geometry;
         let reach: [usize; AXES] = std::array::from_fn(|axis| (kernel[axis] - 1).saturating_mul(dilation[axis]));
         let extent =
@@ -36,9 +43,7 @@ impl Layout {
         if geometry.transposed || size > plain * LARGER_MAX.0 + LARGER_MAX.1 {
             return None;
         }
-        let mut layout = Self { geometry, slices, rows, phases, phase_length, offsets: Vec::new() };
-        layout.offsets = (0..geometry.k()).map(|k| layout.offset(k)).collect();
-        Some(layout)
+        Some(Self { geometry, slices, rows, phases, phase_length, offsets: Vec::new() })
     }
 
     fn row(&self) -> usize {
@@ -59,8 +64,12 @@ impl Layout {
         self.geometry.input.iter().product()
     }
 
-    /// Elements that images of `length` elements take when they are laid out.
-    pub(crate) fn padded_len(&self, length: usize) -> usize {
+    /// Elements that images of `length` elements take when they are laid out; none if they are not.
+    pub(crate) fn elements(geometry: Geometry, length: usize) -> usize {
+        Self::sized(geometry).map_or(0, |layout| layout.padded_len(length))
+    }
+
+    fn padded_len(&self, length: usize) -> usize {
         length / self.plane().max(1) * self.channel() + PANEL
     }
 

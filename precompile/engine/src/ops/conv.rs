@@ -202,12 +202,39 @@ fn run(
     let mut out = context.room(total)?;
     let tail = tail(&shape, geometry.output.iter().product());
     let job = Job { image, weights, bias, geometry, tail: tail.as_ref() };
-    if weights.channels == 1 && weights.features == 1 && geometry.is_depthwise() {
-        each_channel(&job, &mut out, context)?;
+    let size = [weights.channels, weights.features];
+    claim_laid_out(size, geometry, image.len(), context)?;
+    if is_by_channel(size, geometry) {
+        each_channel(&job, &mut out, context);
     } else {
-        products(&job, &mut out, context)?;
+        products(&job, &mut out, context);
     }
     Tensor::new(shape, out)
+}
+
+/// Whether a convolution of groups of `channels` to `features` is computed channel by channel, without a product.
+fn is_by_channel([channels, features]: [usize; 2], geometry: Geometry) -> bool {
+    channels == 1 && features == 1 && geometry.is_depthwise()
+}
+
+/// Counts what a convolution of `length` elements in groups of `channels` to `features` lays out with zeros, on a device
+/// that needs none of it too: the memory that a run takes decides whether it fails. Far zeros can make this much larger
+/// than image and output.
+pub(super) fn claim_laid_out(
+    [channels, features]: [usize; 2],
+    geometry: Geometry,
+    length: usize,
+    context: &Context,
+) -> Result<(), Failure> {
+    let elements = if is_by_channel([channels, features], geometry) {
+        let [height, width] = geometry.padded_shape();
+        height.saturating_mul(width)
+    } else if geometry.is_pointwise() {
+        0
+    } else {
+        Layout::elements(geometry, length)
+    };
+    context.claim::<f32>(elements)
 }
 
 /// What is convolved with what.
@@ -221,15 +248,13 @@ struct Job<'a> {
     tail: Option<&'a Tail>,
 }
 
-fn each_channel(job: &Job<'_>, out: &mut [f32], context: &Context) -> Result<(), Failure> {
+fn each_channel(job: &Job<'_>, out: &mut [f32], context: &Context) {
     let Job { image, weights, bias, geometry, tail } = *job;
     let (plane, result): (usize, usize) = (geometry.input.iter().product(), geometry.output.iter().product());
     let [height, width] = geometry.padded_shape();
     if result == 0 {
-        return Ok(());
+        return;
     }
-    // Far zeros can make this much larger than image and output.
-    context.claim::<f32>(height.saturating_mul(width))?;
     parallel_parts(out, result, 8 * geometry.k(), |first, part| {
         let mut padded = vec![0.0; height * width];
         for (i, out) in part.chunks_exact_mut(result).enumerate() {
@@ -245,10 +270,9 @@ fn each_channel(job: &Job<'_>, out: &mut [f32], context: &Context) -> Result<(),
             }
         }
     });
-    Ok(())
 }
 
-fn products(job: &Job<'_>, out: &mut [f32], context: &Context) -> Result<(), Failure> {
+fn products(job: &Job<'_>, out: &mut [f32], context: &Context) {
     let Job { image, weights, bias, geometry, tail } = *job;
     let plane: usize = geometry.input.iter().product();
     let (rows, columns, k) = (weights.features, geometry.output.iter().product(), geometry.k());
@@ -268,9 +292,6 @@ fn products(job: &Job<'_>, out: &mut [f32], context: &Context) -> Result<(), Fai
     let flat: Vec<Strided<'_>> =
         sources.iter().map(|s| Strided { data: s.image, line_stride: 1, k_stride: plane }).collect();
     let layout = if geometry.is_pointwise() { None } else { Layout::of(geometry) };
-    if let Some(layout) = &layout {
-        context.claim::<f32>(layout.padded_len(image.len()))?;
-    }
     let padded = layout.as_ref().map(|layout| layout.pad(image));
     let laid_out: Vec<PaddedPatches<'_>> =
         padded.iter().flat_map(|padded| (0..sources.len()).map(|i| padded.patches(i))).collect();
@@ -298,5 +319,4 @@ fn products(job: &Job<'_>, out: &mut [f32], context: &Context) -> Result<(), Fai
     };
     let all: Vec<_> = (0..sources.len()).map(product).collect();
     multiply(context.isa(), &all, out);
-    Ok(())
 }

@@ -5,6 +5,7 @@ use super::{Built, Row, input, offloaded, or_cpu};
 use crate::cuda::Numbers;
 use crate::graph::Node;
 use crate::kernels::patches::AXES;
+use crate::ops::conv::claim_laid_out;
 use crate::ops::shape::count;
 use crate::ops::window::{Placed, Window};
 use crate::tensor::Tensor;
@@ -46,11 +47,7 @@ fn convolution(node: &Node<'_>) -> Built {
         let blocks = or_cpu!(grid(features, columns, x.shape()[0] * groups));
         context.count_macs(total as u64 * geometry.k() as u64);
         context.claim::<f32>(total)?;
-        if channels == 1 && features == 1 && geometry.is_depthwise() {
-            // The CPU pads a channel first.
-            let [height, width] = geometry.padded_shape();
-            context.claim::<f32>(height.saturating_mul(width))?;
-        }
+        claim_laid_out([channels, features], geometry, x.len(), context)?;
         let out = inputs.accelerator.allocate(shape)?;
         let numbers = numbers([features, channels, groups, usize::from(bias.is_some())], &placed);
         inputs.accelerator.launch("convolution", blocks, &out, [Some(&w), Some(&x), bias.as_ref()], numbers)?;
