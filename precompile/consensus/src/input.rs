@@ -153,12 +153,10 @@ impl<'a> Cursor<'a> {
 
 /// A word that counts something; whatever does not fit 63 bits counts more than there can be.
 fn small(word: &[u8]) -> Result<usize, InputError> {
-    let (high, low) = word.split_at(WORD - 8);
-    let low = u64::from_be_bytes(low.try_into().expect("the last 8 bytes of a word"));
-    if high.iter().any(|byte| *byte != 0) || low > i64::MAX as u64 {
-        return Ok(usize::MAX >> 1);
-    }
-    Ok(low as usize)
+    // By whole registers: this is most of what a call costs before its lookup.
+    let [a, b, c, low] = word.as_chunks().0 else { return Err(InputError::Truncated) };
+    let [a, b, c, low] = [a, b, c, low].map(|bytes| u64::from_be_bytes(*bytes));
+    Ok(if a | b | c == 0 && low <= i64::MAX as u64 { low as usize } else { usize::MAX >> 1 })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Ids of requests that were hashed before, so that a builder need not hash a scout's inputs again.
 
-use alloy_primitives::map::DefaultHashBuilder;
+use foldhash::fast::RandomState;
 use foreblock_precompile::{ModelId, Request, RequestId};
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,8 +17,8 @@ const BYTES_MAX: usize = 32 << 20;
 /// First in, first out.
 #[derive(Default)]
 pub(super) struct KnownRequests {
-    hasher: DefaultHashBuilder,
-    requests: HashMap<u64, Request, DefaultHashBuilder>,
+    hasher: RandomState,
+    requests: HashMap<u64, Request, RandomState>,
     order: VecDeque<u64>,
     bytes: usize,
 }

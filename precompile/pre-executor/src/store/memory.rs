@@ -2,6 +2,7 @@
 
 use super::{Certified, StoreLimits};
 use alloy_primitives::Address;
+use foldhash::fast::RandomState;
 use foreblock_precompile::{Committee, Outcome, RequestId};
 use std::collections::{HashMap, VecDeque};
 
@@ -19,7 +20,7 @@ pub(super) fn size_bytes(certified: &Certified) -> usize {
 
 #[derive(Debug)]
 pub(super) struct Memory {
-    outcomes: HashMap<RequestId, Certified>,
+    outcomes: HashMap<RequestId, Certified, RandomState>,
     order: VecDeque<RequestId>,
     bytes: usize,
     limits: StoreLimits,
@@ -27,7 +28,7 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(limits: StoreLimits) -> Self {
-        Self { outcomes: HashMap::new(), order: VecDeque::new(), bytes: 0, limits }
+        Self { outcomes: HashMap::default(), order: VecDeque::new(), bytes: 0, limits }
     }
 
     pub(super) fn get(&self, id: RequestId) -> Option<&Certified> {
