@@ -62,35 +62,30 @@ pub struct ExactModel {
 impl ExactModel {
     /// Loads an ONNX file from memory.
     pub fn load(file: Bytes, options: &LoadOptions) -> Result<Self, LoadError> {
-        Self::from_proto(&onnx::decode(file, &options.limits)?, options)
+        Self::from_owned(onnx::decode(file, &options.limits)?, options)
     }
 
     /// Loads an ONNX file; its weights may lie in other files of its folder.
     pub fn open(path: &Path, options: &LoadOptions) -> Result<Self, LoadError> {
-        let read = |source| LoadError::Read { path: path.display().to_string(), source };
-        let size = std::fs::metadata(path).map_err(read)?.len();
-        if size > options.limits.file_bytes_max {
-            return Err(LoadError::TooLarge {
-                what: "the file's size in bytes",
-                value: size,
-                max: options.limits.file_bytes_max,
-            });
-        }
         let folder = options
             .folder
             .clone()
             .or_else(|| path.parent().map(|p| if p.as_os_str().is_empty() { ".".into() } else { p.to_owned() }));
-        Self::load(std::fs::read(path).map_err(read)?.into(), &LoadOptions { folder, ..options.clone() })
+        Self::from_owned(onnx::open(path, &options.limits)?, &LoadOptions { folder, ..options.clone() })
     }
 
     /// Loads a decoded model.
     pub fn from_proto(model: &ModelProto, options: &LoadOptions) -> Result<Self, LoadError> {
-        let graph = model.graph.as_ref().ok_or_else(|| invalid("the file holds no graph"))?;
-        let (inputs, outputs) = specs(graph)?;
+        Self::from_owned(model.clone(), options)
+    }
+
+    fn from_owned(mut model: ModelProto, options: &LoadOptions) -> Result<Self, LoadError> {
+        let graph = model.graph.take().ok_or_else(|| invalid("the file holds no graph"))?;
+        let (inputs, outputs) = specs(&graph)?;
         let isa = options.isa.unwrap_or_else(Isa::best);
         let accelerator = options.accelerator.clone();
         let constants = Constants::new(&options.limits, options.folder.as_deref());
-        let plan = graph::compile(graph, opsets(model), constants, isa, &options.limits, accelerator.as_ref())?;
+        let plan = graph::compile(graph, opsets(&model), constants, isa, &options.limits, accelerator.as_ref())?;
         Ok(Self { plan, inputs, outputs, limits: options.limits.clone(), isa, accelerator })
     }
 
@@ -142,9 +137,11 @@ impl ExactModel {
         if let Some(result) = self.run_on_device(&inputs, pool) {
             return result;
         }
-        let context = Context::new(self.isa, &self.limits);
-        let outputs = pool.run(|| self.plan.run(inputs, &[], &context))?;
-        Ok((outputs, context.cost()))
+        let context = Context::with_spares(self.isa, &self.limits, pool.spares());
+        let outputs = pool.run(|| self.plan.run(inputs, &[], &context));
+        let cost = context.cost();
+        pool.keep(context.into_spares());
+        Ok((outputs?, cost))
     }
 
     /// A run on the device; `None` where there is none, or where it breaks down.

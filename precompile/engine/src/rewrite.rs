@@ -178,8 +178,7 @@ fn compute(
     let mut constants = Constants::new(limits, folder);
     let read: u64 =
         alone.initializer.iter().map(|proto| constants.read(proto).map_or(0, |tensor| tensor.size_bytes())).sum();
-    let plan =
-        graph::compile(&alone, opsets.clone(), Constants::new(limits, folder), Isa::best(), limits, None).ok()?;
+    let plan = graph::compile(alone, opsets.clone(), Constants::new(limits, folder), Isa::best(), limits, None).ok()?;
     let values = plan.run(Vec::new(), &[], &Context::new(Isa::best(), limits)).ok()?;
     let made: u64 = values.iter().map(Tensor::size_bytes).sum();
     let is_constant = node.op_type.as_deref() == Some("Constant");

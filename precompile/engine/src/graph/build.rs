@@ -53,9 +53,9 @@ struct Scope {
     wanted: Vec<Source>,
 }
 
-/// Compiles the graph of a model.
+/// Compiles the graph of a model. The bytes of a constant are freed once it is read: no two are in memory twice.
 pub(crate) fn compile(
-    graph: &GraphProto,
+    mut graph: GraphProto,
     opsets: Opsets,
     constants: Constants,
     isa: Isa,
@@ -73,7 +73,13 @@ pub(crate) fn compile(
         folded_bytes: 0,
         folded_macs: 0,
     };
-    Ok(compiler.graph(graph)?.plan)
+    let constants = graph.initializer.iter_mut().map(|proto| {
+        let tensor = compiler.constants.read(proto);
+        *proto = TensorProto { name: proto.name.take(), ..Default::default() };
+        tensor
+    });
+    let constants = constants.collect::<Result<_, _>>()?;
+    Ok(compiler.graph(&graph, constants)?.plan)
 }
 
 impl Compiler {
@@ -82,7 +88,8 @@ impl Compiler {
     }
 
     pub(super) fn subgraph(&mut self, graph: &GraphProto) -> Result<Subgraph, LoadError> {
-        let done = self.graph(graph)?;
+        let constants = graph.initializer.iter().map(|proto| self.constants.read(proto)).collect::<Result<_, _>>()?;
+        let done = self.graph(graph, constants)?;
         let outer = self.scope();
         let first_capture = outer.wanted.len();
         outer.wanted.extend(done.captured);
@@ -93,13 +100,13 @@ impl Compiler {
         self.scopes.last_mut().expect("a graph is being compiled")
     }
 
-    fn graph(&mut self, graph: &GraphProto) -> Result<Scope, LoadError> {
+    fn graph(&mut self, graph: &GraphProto, constants: Vec<Tensor>) -> Result<Scope, LoadError> {
         if self.scopes.len() >= self.limits.depth_max {
             let (value, max) = (self.scopes.len() as u64 + 1, self.limits.depth_max as u64);
             return Err(LoadError::TooLarge { what: "the depth of nested graphs", value, max });
         }
         self.scopes.push(Scope::default());
-        self.declare(graph)?;
+        self.declare(graph, constants)?;
         for index in sorted(graph)? {
             self.node(&graph.node[index])?;
         }
@@ -115,12 +122,11 @@ impl Compiler {
         Ok(scope)
     }
 
-    fn declare(&mut self, graph: &GraphProto) -> Result<(), LoadError> {
+    fn declare(&mut self, graph: &GraphProto, constants: Vec<Tensor>) -> Result<(), LoadError> {
         if !graph.sparse_initializer.is_empty() {
             return Err(invalid("sparse initializers are not supported: store the constants dense"));
         }
-        for proto in &graph.initializer {
-            let tensor = self.constants.read(proto)?;
+        for (proto, tensor) in graph.initializer.iter().zip(constants) {
             self.define(proto.name.as_deref().unwrap_or_default(), Source::Constant(tensor))?;
         }
         let constants: HashSet<&str> = graph.initializer.iter().filter_map(|i| i.name.as_deref()).collect();

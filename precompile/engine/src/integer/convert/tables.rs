@@ -41,7 +41,7 @@ impl Converter<'_> {
             ..Default::default()
         };
         let constants = Constants::new(&self.limits, None);
-        let plan = graph::compile(&alone, self.opsets.clone(), constants, Isa::best(), &self.limits, None)?;
+        let plan = graph::compile(alone, self.opsets.clone(), constants, Isa::best(), &self.limits, None)?;
         let computed = plan.run(Vec::new(), &[], &Context::new(Isa::best(), &self.limits));
         let computed = computed.map_err(|_| NotInteger::Operator(what.clone()))?;
         let computed = computed[0].values::<f32>().map_err(|_| NotInteger::Operator(what.clone()))?;
