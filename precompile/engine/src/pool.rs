@@ -15,6 +15,8 @@ use std::{
 
 use rayon::Yield;
 
+use crate::graph::Spares;
+
 /// Multiply-adds, or what takes as long, that are worth giving to a helper which is awake.
 const SHARED_WORK: usize = 1 << 18;
 /// Work that is worth waking helpers for; what is less than [`WAITED_WORK`] does not wait until they come.
@@ -27,8 +29,11 @@ const PATIENCE: [Duration; 2] = [Duration::from_micros(1_000), Duration::from_mi
 /// Pauses of the processor between two looks.
 const PAUSES: usize = 16;
 
-/// Threads that compute. No answer depends on how many.
-pub struct Pool(Option<Arc<Helpers>>);
+/// Threads that compute, and memory that they computed in before. No answer depends on how many.
+pub struct Pool {
+    helpers: Option<Arc<Helpers>>,
+    spares: Mutex<Spares>,
+}
 
 /// All threads of a pool but the callers'.
 struct Helpers {
@@ -58,13 +63,24 @@ impl Pool {
         let name = |index| format!("exact-{index}");
         let build = || rayon::ThreadPoolBuilder::new().num_threads(threads - 1).thread_name(name).build().ok();
         let threads = if threads > 1 { build() } else { None };
-        Self(threads.map(|threads| Arc::new(Helpers { threads, state: Arc::default() })))
+        let helpers = threads.map(|threads| Arc::new(Helpers { threads, state: Arc::default() }));
+        Self { helpers, spares: Mutex::default() }
+    }
+
+    /// What runs before have left, for a run that begins.
+    pub(crate) fn spares(&self) -> Spares {
+        std::mem::take(&mut self.spares.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Keeps what a run leaves.
+    pub(crate) fn keep(&self, spares: Spares) {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner).add(spares);
     }
 
     /// Does `work` on this thread; kernels in it may share theirs with the pool.
     pub(crate) fn run<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _run = self.0.as_ref().map(|helpers| Counted::new(&helpers.state.runs));
-        with_current(self.0.clone(), work)
+        let _run = self.helpers.as_ref().map(|helpers| Counted::new(&helpers.state.runs));
+        with_current(self.helpers.clone(), work)
     }
 }
 
@@ -244,7 +260,7 @@ mod tests {
                 scope.spawn(|| (0..200).for_each(|_| assert_eq!(pool.run(|| sum_of(50)), 1225)));
             }
         });
-        assert_eq!(pool.0.expect("has helpers").state.runs.load(SeqCst), 0);
+        assert_eq!(pool.helpers.expect("has helpers").state.runs.load(SeqCst), 0);
     }
 
     #[test]

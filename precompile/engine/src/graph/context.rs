@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::spares::Spares;
 use crate::failure::{self, Failure};
 use crate::kernels::Isa;
 use crate::onnx::Limits;
@@ -28,16 +29,19 @@ pub struct Context {
     peak: AtomicU64,
     moved: AtomicU64,
     macs: AtomicU64,
-    /// Buffers that nobody needs any more, and their bytes.
-    spare: Mutex<(Vec<Vec<f32>>, u64)>,
+    spares: Mutex<Spares>,
+    /// Bytes of buffers that runs before left.
+    inherited: u64,
 }
-
-/// Bytes below which a buffer costs less to allocate than to look for.
-const SPARE_BYTES_MIN: u64 = 1 << 14;
 
 impl Context {
     /// A context with all of the limits still to spend.
     pub fn new(isa: Isa, limits: &Limits) -> Self {
+        Self::with_spares(isa, limits, Spares::default())
+    }
+
+    /// As [`Context::new`], with buffers of runs before.
+    pub(crate) fn with_spares(isa: Isa, limits: &Limits, spares: Spares) -> Self {
         Self {
             isa,
             bytes_max: limits.run_bytes_max,
@@ -46,7 +50,8 @@ impl Context {
             peak: AtomicU64::new(0),
             moved: AtomicU64::new(0),
             macs: AtomicU64::new(0),
-            spare: Mutex::default(),
+            inherited: spares.bytes(),
+            spares: Mutex::new(spares),
         }
     }
 
@@ -91,34 +96,30 @@ impl Context {
         Ok(spare.unwrap_or_else(|| vec![0.0; count]))
     }
 
-    /// Keeps the buffer of a value for others to write to, where nobody else holds it: memory that the system gives anew
-    /// costs more than most operators do with it.
+    /// Keeps the buffer of a value for others to write to, where nobody else holds it.
     pub(crate) fn recycle(&self, value: Tensor) {
-        let bytes = value.size_bytes();
-        if bytes < SPARE_BYTES_MIN {
+        if value.size_bytes() < Spares::BYTES_MIN {
             return;
         }
         let (_, Data::F32(shared)) = value.into_parts() else { return };
         let Ok(values) = Arc::try_unwrap(shared) else { return };
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = size_of::<f32>() as u64 * values.capacity() as u64;
+        let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
         // The value still counts as alive: together with it, all that is kept was alive at some time.
-        if self.live().saturating_add(spare.1) <= self.peak.load(Relaxed) {
-            spare.0.push(values);
-            spare.1 += bytes;
+        if self.live().saturating_add(spares.bytes()) <= self.peak.load(Relaxed).max(self.inherited) {
+            spares.keep(values);
         }
     }
 
-    /// The smallest spare buffer that has room for `count` elements, and is not much too large.
+    /// Buffers that nobody needs any more, for the next run.
+    pub(crate) fn into_spares(self) -> Spares {
+        self.spares.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn spare_of<T: Element>(&self, count: usize) -> Option<Vec<T>> {
-        if T::TYPE != ElementType::F32 || ((count * size_of::<f32>()) as u64) < SPARE_BYTES_MIN {
+        if T::TYPE != ElementType::F32 || ((count * size_of::<f32>()) as u64) < Spares::BYTES_MIN {
             return None;
         }
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |values: &Vec<f32>| (count..=count.saturating_mul(4)).contains(&values.capacity());
-        let best = (0..spare.0.len()).filter(|i| fits(&spare.0[*i])).min_by_key(|i| spare.0[*i].capacity())?;
-        let values = spare.0.swap_remove(best);
-        spare.1 -= size_of::<f32>() as u64 * values.capacity() as u64;
+        let values = self.spares.lock().unwrap_or_else(PoisonError::into_inner).find(count)?;
         T::unwrap(f32::wrap(Arc::new(values))).and_then(Arc::into_inner)
     }
 
@@ -168,6 +169,40 @@ impl Context {
             let max = self.bytes_max;
             return Err(failure::out_of_memory(format!("the run needs more than the {max} bytes that it may use")));
         }
+        if live.saturating_add(self.inherited) > self.bytes_max {
+            *self.spares.lock().unwrap_or_else(PoisonError::into_inner) = Spares::default();
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left_by_a_run(count: usize) -> Spares {
+        let context = Context::unbounded(Isa::Portable);
+        let value = Tensor::vector(context.room(count).unwrap());
+        context.recycle(value);
+        context.into_spares()
+    }
+
+    #[test]
+    fn a_run_writes_to_what_the_run_before_left() {
+        let spares = left_by_a_run(100_000);
+        assert_eq!(spares.bytes(), 400_000);
+        let context = Context::with_spares(Isa::Portable, &Limits::default(), spares);
+        assert_eq!(context.zeros::<f32>(60_000).unwrap(), vec![0.0; 60_000]);
+        assert_eq!(context.into_spares().bytes(), 0);
+    }
+
+    #[test]
+    fn what_runs_left_is_part_of_the_memory_that_a_run_may_use() {
+        let limits = Limits { run_bytes_max: 500_000, ..Limits::default() };
+        let context = Context::with_spares(Isa::Portable, &limits, left_by_a_run(100_000));
+        context.claim::<f32>(20_000).unwrap();
+        assert_eq!(context.spares.lock().unwrap().bytes(), 400_000);
+        context.claim::<f32>(20_000).unwrap();
+        assert_eq!(context.spares.lock().unwrap().bytes(), 0, "freed where both are too much");
     }
 }

@@ -3,6 +3,7 @@
 //! * [`Node`]: what an operator's builder sees, once, at load.
 //! * [`Plan`]: the steps in order, with where each input comes from.
 //! * `lockstep`: many runs of one plan together, for which no run's answer changes.
+//! * `spares`: buffers that are written to again, within a run and from run to run.
 //! * [`Inputs`] and [`Context`]: what a kernel sees on every run.
 
 mod build;
@@ -14,6 +15,7 @@ mod offload;
 mod order;
 mod plan;
 mod refused;
+mod spares;
 mod turn;
 
 pub(crate) use build::{Opsets, compile};
@@ -23,3 +25,4 @@ pub use node::{Node, Subgraph};
 pub(crate) use offload::{DeviceInputs, Stop, Value};
 pub use plan::{Inputs, Plan};
 pub(crate) use refused::reason as refusal;
+pub(crate) use spares::Spares;

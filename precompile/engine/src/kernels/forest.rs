@@ -176,7 +176,7 @@ impl<T: Number> Forest<T> {
             let mut at = group.map(|(root, _)| root);
             let depth = group.iter().map(|(_, depth)| *depth).max().unwrap_or(0);
             for _ in 0..depth {
-                at = at.map(step);
+                at.iter_mut().for_each(|at| *at = step(*at));
             }
             at.iter().for_each(|leaf| self.add(*leaf, aggregate, out, &mut seen));
         }

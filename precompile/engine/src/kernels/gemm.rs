@@ -5,13 +5,15 @@
 //! k-major, so that the innermost loop reads both as streams. Constants are packed once, at load.
 
 use super::dispatch::{self, Isa};
-use super::micro::{Block, PANEL};
+use super::micro::{Block, PANEL, Rows};
 use crate::pool;
 
 /// k of a block; part of the specification.
 pub(crate) const BLOCK: usize = 256;
 /// Rows whose packed tiles stay in the second-level cache.
 const ROWS: usize = 96;
+/// Rows whose output stays there from block to block.
+const ROWS_WHOLE: usize = 2 * ROWS;
 /// Columns whose packed panels stay in the second-level cache.
 const COLUMNS: usize = 128;
 
@@ -20,6 +22,11 @@ pub(crate) trait Pack: Sync {
     /// Writes `out[k * width + i]`, for `k` in `k0..k0 + out.len() / width`: along line `line0 + i` for `i < lines`, zero
     /// for the other `i < width`. Lines are rows of a left operand, columns of a right one.
     fn pack(&self, line0: usize, lines: usize, width: usize, k0: usize, out: &mut [f32]);
+
+    /// Elements `k0..k0 + depth` of a line, where they are neighbours in memory and packing them would gain nothing.
+    fn line(&self, _line: usize, _k0: usize, _depth: usize) -> Option<&[f32]> {
+        None
+    }
 }
 
 /// A matrix in memory: element (line, k) is at `line * line_stride + k * k_stride`.
@@ -30,7 +37,17 @@ pub(crate) struct Strided<'a> {
     pub(crate) k_stride: usize,
 }
 
+/// Elements of a left operand that stay in the first-level cache, packed or not.
+const LINES_MAX: usize = 1 << 13;
+/// Lines so many elements apart, or a multiple of it, would all be in the same places of the first-level cache.
+const CONFLICTING: usize = 1 << 10;
+
 impl Pack for Strided<'_> {
+    fn line(&self, line: usize, k0: usize, depth: usize) -> Option<&[f32]> {
+        let readable = self.k_stride == 1 && !self.line_stride.is_multiple_of(CONFLICTING);
+        readable.then(|| &self.data[line * self.line_stride + k0..][..depth])
+    }
+
     fn pack(&self, line0: usize, lines: usize, width: usize, k0: usize, out: &mut [f32]) {
         if self.line_stride == 1 {
             for (k, row) in out.chunks_exact_mut(width).enumerate() {
@@ -147,6 +164,14 @@ fn pack_lines(source: &dyn Pack, line0: usize, lines: usize, width: usize, k0: u
     }
 }
 
+/// Rows of a left operand to read where they are: few enough, and if there are registers for the addresses of a tile's.
+fn lines_of(source: &dyn Pack, first: usize, count: usize, k0: usize, depth: usize, isa: Isa) -> Option<Vec<&[f32]>> {
+    if count == 1 || count * depth > LINES_MAX || isa == Isa::Avx512 {
+        return None;
+    }
+    (first..first + count).map(|line| source.line(line, k0, depth)).collect()
+}
+
 /// What happens to elements once their chain is complete: bias, activation. Called with row, first column, and elements.
 pub(crate) type Finish<'a> = &'a (dyn Fn(usize, usize, &mut [f32]) + Sync);
 
@@ -223,6 +248,7 @@ fn split<'a>(product: Product<'a>, out: &'a mut [f32], isa: Isa, parts: usize, t
     } else {
         (product.rows, panels.div_ceil(parts) * PANEL)
     };
+    let row_step = if prefer_rows { row_step.min(ROWS_WHOLE) } else { row_step };
     let first = tasks.len();
     for row0 in (0..product.rows).step_by(row_step) {
         for column0 in (0..product.columns).step_by(column_step) {
@@ -273,17 +299,23 @@ impl Task<'_> {
             };
             for row in (0..rows).step_by(row_step) {
                 let count = row_step.min(rows - row);
-                let (tiles, height) = match product.left {
-                    Operand::Packed(packed) => (packed.from(self.row0 + row, k0), packed.width),
+                let lines;
+                let (rows, height) = match product.left {
+                    Operand::Packed(packed) => (Rows::Tiles(packed.from(self.row0 + row, k0)), packed.width),
                     Operand::Source(source) => {
                         let height = even_tile(count, isa);
-                        left.resize(count.next_multiple_of(height) * depth, 0.0);
-                        pack_lines(source, self.row0 + row, count, height, k0, depth, left);
-                        (left.as_slice(), height)
+                        lines = lines_of(source, self.row0 + row, count, k0, depth, isa);
+                        if let Some(lines) = &lines {
+                            (Rows::Lines(lines), height)
+                        } else {
+                            left.resize(count.next_multiple_of(height) * depth, 0.0);
+                            pack_lines(source, self.row0 + row, count, height, k0, depth, left);
+                            (Rows::Tiles(left), height)
+                        }
                     }
                 };
                 let out = &mut self.out[row..row + count];
-                dispatch::run(isa, Block { tiles, panels, depth, height, column, columns, add: k0 > 0, out });
+                dispatch::run(isa, Block { rows, panels, depth, height, column, columns, add: k0 > 0, out });
                 if let Some(finish) = product.finish.filter(|_| k0 + depth == product.k) {
                     for (i, values) in out.iter_mut().enumerate() {
                         finish(self.row0 + row + i, self.column0 + column, &mut values[column..column + columns]);

@@ -1,5 +1,7 @@
 //! The innermost loops of a matrix product: a few rows by 16 columns in registers.
 
+use std::ops::Range;
+
 use super::dispatch::{Fma, Work};
 
 /// Columns of a panel.
@@ -29,10 +31,18 @@ impl<const W: usize> Lanes<W> {
     }
 }
 
-/// A block of the output: all tiles by all panels, over one block of k.
+/// The rows of a left operand, over one block of k.
+#[derive(Clone, Copy)]
+pub(super) enum Rows<'a> {
+    /// Packed, `height` rows each, k-major.
+    Tiles(&'a [f32]),
+    /// Each where it is; more than one.
+    Lines(&'a [&'a [f32]]),
+}
+
+/// A block of the output: all rows by all panels, over one block of k.
 pub(super) struct Block<'a, 'b> {
-    /// `height` rows each, k-major.
-    pub(super) tiles: &'a [f32],
+    pub(super) rows: Rows<'a>,
     /// [`PANEL`] columns each, k-major.
     pub(super) panels: &'a [f32],
     /// Length of the chains.
@@ -60,34 +70,44 @@ impl Block<'_, '_> {
     #[inline(always)]
     fn sweep<F: Fma, const W: usize, const N: usize>(&mut self) {
         let count = self.columns.div_ceil(PANEL);
-        let (panels, tiles, height) = (self.panels, self.tiles, self.height);
+        let panels = self.panels;
         let mut first = 0;
-        if self.out.len() == 1 {
+        if let (Rows::Tiles(tiles), 1) = (self.rows, self.out.len()) {
             // A single row leaves registers idle: take four panels at once.
             while first + 4 <= count {
-                self.row::<F, W, N, 4>(first);
+                self.row::<F, W, N, 4>(tiles, first);
                 first += 4;
             }
         }
         for panel in first..count {
             let values = &panels[panel * PANEL * self.depth..(panel + 1) * PANEL * self.depth];
-            for (i, tile) in tiles.chunks_exact(height * self.depth).enumerate() {
-                let row = i * height;
-                if row >= self.out.len() {
-                    break;
-                }
-                self.tile::<F, W, N>(tile, values, row, panel);
+            let rows = self.out.len();
+            let tiles = rows.div_ceil(self.height);
+            for i in 0..tiles {
+                // Where rows are does not bind them to a tile: then all have about equally many.
+                let (row, end) = match self.rows {
+                    Rows::Tiles(_) => (i * self.height, rows.min((i + 1) * self.height)),
+                    Rows::Lines(_) => (i * rows / tiles, (i + 1) * rows / tiles),
+                };
+                self.tile::<F, W, N>(values, row..end, panel);
             }
         }
     }
 
     #[inline(always)]
-    fn tile<F: Fma, const W: usize, const N: usize>(&mut self, tile: &[f32], panel: &[f32], row: usize, index: usize) {
+    fn tile<F: Fma, const W: usize, const N: usize>(&mut self, panel: &[f32], rows: Range<usize>, index: usize) {
+        let row = rows.start;
         macro_rules! rows {
             ($($rows:literal)*) => {
-                match self.height.min(self.out.len() - row) {
+                match rows.len() {
                     $($rows => {
-                        let sums = chains::<F, W, N, $rows>(tile, self.height, panel);
+                        let sums = match self.rows {
+                            Rows::Tiles(tiles) => {
+                                let tile = &tiles[row * self.depth..(row + self.height) * self.depth];
+                                chains::<F, W, N, $rows>(tile, self.height, panel)
+                            }
+                            Rows::Lines(lines) => chains_of_lines::<F, W, N, $rows>(&lines[row..], panel),
+                        };
                         for (i, sum) in sums.iter().enumerate() {
                             self.store(row + i, index, sum);
                         }
@@ -101,12 +121,12 @@ impl Block<'_, '_> {
 
     /// Row 0 by `P` panels from `first`.
     #[inline(always)]
-    fn row<F: Fma, const W: usize, const N: usize, const P: usize>(&mut self, first: usize) {
+    fn row<F: Fma, const W: usize, const N: usize, const P: usize>(&mut self, tiles: &[f32], first: usize) {
         let size = PANEL * self.depth;
         let panels: [&[[f32; PANEL]]; P] =
             std::array::from_fn(|p| self.panels[(first + p) * size..(first + p + 1) * size].as_chunks::<PANEL>().0);
         let mut sums = [[Lanes::<W>::ZERO; N]; P];
-        for (k, a) in self.tiles.iter().step_by(self.height).take(self.depth).enumerate() {
+        for (k, a) in tiles.iter().step_by(self.height).take(self.depth).enumerate() {
             for p in 0..P {
                 for n in 0..N {
                     sums[p][n] = sums[p][n].fma::<F>(*a, Lanes::load(&panels[p][k][n * W..]));
@@ -160,6 +180,49 @@ fn chains<F: Fma, const W: usize, const N: usize, const R: usize>(
         for r in 0..R {
             for n in 0..N {
                 sums[r][n] = sums[r][n].fma::<F>(a[r], lanes[n]);
+            }
+        }
+    }
+    std::array::from_fn(|r| spread(sums[r]))
+}
+
+/// Steps of k whose elements are found with one check.
+const STEPS: usize = 8;
+
+/// As [`chains`], of the first `R` of `lines`, where they are.
+#[inline(always)]
+fn chains_of_lines<F: Fma, const W: usize, const N: usize, const R: usize>(
+    lines: &[&[f32]],
+    panel: &[f32],
+) -> [[f32; PANEL]; R] {
+    let mut sums = [[Lanes::<W>::ZERO; N]; R];
+    let (whole, rest) = panel.as_chunks::<PANEL>().0.as_chunks::<STEPS>();
+    let mut chunks: [&[[f32; STEPS]]; R] = [&[]; R];
+    let mut tails: [&[f32]; R] = [&[]; R];
+    for r in 0..R {
+        (chunks[r], tails[r]) = lines[r].as_chunks::<STEPS>();
+    }
+    for (i, panel) in whole.iter().enumerate() {
+        let mut a = [&[0.0; STEPS]; R];
+        for r in 0..R {
+            a[r] = &chunks[r][i];
+        }
+        for k in 0..STEPS {
+            let mut lanes = [Lanes::<W>::ZERO; N];
+            for n in 0..N {
+                lanes[n] = Lanes::load(&panel[k][n * W..]);
+            }
+            for r in 0..R {
+                for n in 0..N {
+                    sums[r][n] = sums[r][n].fma::<F>(a[r][k], lanes[n]);
+                }
+            }
+        }
+    }
+    for (k, b) in rest.iter().enumerate() {
+        for r in 0..R {
+            for n in 0..N {
+                sums[r][n] = sums[r][n].fma::<F>(tails[r][k], Lanes::load(&b[n * W..]));
             }
         }
     }

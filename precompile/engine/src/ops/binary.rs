@@ -105,12 +105,14 @@ pub(crate) fn combine<T: Element + Copy>(
         context.claim::<T>(a.len())?;
         let mut out = a.into_values::<T>()?;
         update(&mut out, &shape, b.values::<T>()?, b.shape(), f);
+        context.recycle(b);
         return Tensor::new(shape, out);
     }
     if b.shape() == shape {
         context.claim::<T>(b.len())?;
         let mut out = b.into_values::<T>()?;
         update(&mut out, &shape, a.values::<T>()?, a.shape(), |y, x| f(x, y));
+        context.recycle(a);
         return Tensor::new(shape, out);
     }
     zip(&a, &b, context, f)

@@ -18,11 +18,11 @@ fn cast_node(node: &Node<'_>) -> Built {
         ElementType::from_onnx(node.int("to", 0)? as i32)
     };
     let kind = kind.ok_or_else(|| node.error("the type to cast to is not supported; use a type up to 64 bits"))?;
-    kernel(move |inputs, context| Ok(vec![cast(&inputs.take(0)?, kind, context)?]))
+    kernel(move |inputs, context| Ok(vec![cast(inputs.get(0)?, kind, context)?]))
 }
 
 fn cast_like(_: &Node<'_>) -> Built {
-    kernel(|inputs, context| Ok(vec![cast(&inputs.take(0)?, inputs.get(1)?.element_type(), context)?]))
+    kernel(|inputs, context| Ok(vec![cast(inputs.get(0)?, inputs.get(1)?.element_type(), context)?]))
 }
 
 /// `tensor` with elements of type `to`. Floats become integers truncated and saturated, NaN 0; integers wrap.

@@ -140,7 +140,7 @@ pub(crate) fn dimension(value: i64) -> Result<usize, Failure> {
 fn transpose(node: &Node<'_>) -> Built {
     let order = node.ints("perm")?;
     kernel(move |inputs, context| {
-        let x = inputs.take(0)?;
+        let x = inputs.get(0)?;
         let order = match &order {
             None => (0..x.rank()).rev().collect(),
             Some(order) => order.iter().map(|a| axis(*a, x.rank())).collect::<Result<Vec<_>, _>>()?,
@@ -148,7 +148,7 @@ fn transpose(node: &Node<'_>) -> Built {
         if order.len() != x.rank() || (0..x.rank()).any(|a| !order.contains(&a)) {
             return Err(failure::wrong_shape(format!("cannot permute the shape {:?} by {order:?}", x.shape())));
         }
-        Ok(vec![permute(&x, &order, context)?])
+        Ok(vec![permute(x, &order, context)?])
     })
 }
 
@@ -222,7 +222,7 @@ fn slice(node: &Node<'_>) -> Built {
         if ends.len() != starts.len() || given.len() != starts.len() || steps.len() != starts.len() {
             return Err(failure::wrong_shape("starts, ends, axes and steps of a slice differ in length"));
         }
-        let x = inputs.take(0)?;
+        let x = inputs.get(0)?;
         axes(&given, x.rank())?;
         let (mut shape, mut own, mut offset) = (x.shape().to_vec(), strides(x.shape()), 0);
         for (i, a) in given.iter().enumerate() {
@@ -233,9 +233,9 @@ fn slice(node: &Node<'_>) -> Built {
             shape[a] = length;
         }
         if shape == x.shape() && steps.iter().all(|s| *s == 1) {
-            return Ok(vec![x]);
+            return Ok(vec![x.clone()]);
         }
-        Ok(vec![view(&x, offset, shape, &own, context)?])
+        Ok(vec![view(x, offset, shape, &own, context)?])
     })
 }
 
@@ -272,16 +272,16 @@ fn gather(node: &Node<'_>) -> Built {
 fn expand_node(_: &Node<'_>) -> Built {
     kernel(|inputs, context| {
         let wanted = inputs.get(1)?.to_i64s()?.iter().map(|d| dimension(*d)).collect::<Result<Vec<_>, _>>()?;
-        let x = inputs.take(0)?;
+        let x = inputs.get(0)?;
         let shape = broadcast(&[x.shape(), &wanted])?;
-        Ok(vec![expand(&x, &shape, context)?])
+        Ok(vec![expand(x, &shape, context)?])
     })
 }
 
 fn tile(_: &Node<'_>) -> Built {
     kernel(|inputs, context| {
         let repeats = inputs.get(1)?.to_i64s()?.iter().map(|d| dimension(*d)).collect::<Result<Vec<_>, _>>()?;
-        let x = inputs.take(0)?;
+        let x = inputs.get(0)?;
         if repeats.len() != x.rank() {
             return Err(failure::wrong_shape(format!("{} repeats for a tensor of rank {}", repeats.len(), x.rank())));
         }
@@ -291,7 +291,7 @@ fn tile(_: &Node<'_>) -> Built {
         let (doubled, steps) = (pairs(&|a| [repeats[a], x.shape()[a]]), pairs(&|a| [0, own[a]]));
         count(&doubled)?;
         let shape = (0..x.rank()).map(|a| repeats[a] * x.shape()[a]).collect();
-        Ok(vec![view(&x, 0, doubled, &steps, context)?.reshape(shape)?])
+        Ok(vec![view(x, 0, doubled, &steps, context)?.reshape(shape)?])
     })
 }
 
@@ -321,14 +321,14 @@ fn split(node: &Node<'_>) -> Built {
     }
     kernel(move |inputs, context| {
         let sizes = ints(&sizes, inputs, 1)?;
-        let x = inputs.take(0)?;
+        let x = inputs.get(0)?;
         let at = axis(given_axis, x.rank())?;
         let (own, mut start) = (strides(x.shape()), 0);
         let part = |length: usize| {
             let mut shape = x.shape().to_vec();
             shape[at] = length;
             start += length;
-            view(&x, (start - length) * own[at], shape, &own, context)
+            view(x, (start - length) * own[at], shape, &own, context)
         };
         parts(sizes, outputs, x.shape()[at], even)?.into_iter().map(part).collect()
     })

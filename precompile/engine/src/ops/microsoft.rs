@@ -240,7 +240,7 @@ fn mat_mul_n_bits(node: &Node<'_>) -> Built {
         return Err(node.error(format!("expected {columns} elements of the bias")));
     }
     kernel(move |inputs, context| {
-        let product = by_constant(&inputs.take(0)?, &packed, context)?;
+        let product = by_constant(inputs.get(0)?, &packed, context)?;
         let Some(bias) = &bias else { return Ok(vec![product]) };
         let shape = product.shape().to_vec();
         let mut values = product.into_values::<f32>()?;

@@ -32,7 +32,10 @@ fn narrowed(
     if !kind.is_float() {
         return Err(failure::wrong_type(format!("expected floats, got {kind}")));
     }
-    let y = f(cast(&x, ElementType::F32, context)?)?;
+    let narrow = cast(&x, ElementType::F32, context)?;
+    // Floats then belong to `f` alone, which writes to them where it would have to copy others.
+    drop(x);
+    let y = f(narrow)?;
     Ok(vec![cast(&y, kind, context)?])
 }
 

@@ -29,9 +29,9 @@ fn planes(x: &Tensor) -> Result<(usize, &[usize]), Failure> {
 
 fn global(f: fn(&[f32]) -> f32) -> Built {
     kernel(move |inputs, context| {
-        let x = inputs.take(0)?;
+        let x = inputs.get(0)?;
         let kind = x.element_type();
-        let x = cast(&x, ElementType::F32, context)?;
+        let x = cast(x, ElementType::F32, context)?;
         let (count, spatial) = planes(&x)?;
         let size: usize = spatial.iter().product();
         let values = x.values::<f32>()?;
@@ -83,9 +83,9 @@ fn place(window: &Window, x: &Tensor) -> Result<Placed, Failure> {
 fn average_pool(node: &Node<'_>) -> Built {
     let (window, include_pad) = (Window::of(node)?, node.flag("count_include_pad", false)?);
     kernel(move |inputs, context| {
-        let x = inputs.take(0)?;
+        let x = inputs.get(0)?;
         let kind = x.element_type();
-        let x = cast(&x, ElementType::F32, context)?;
+        let x = cast(x, ElementType::F32, context)?;
         let placed = place(&window, &x)?;
         let (shape, _, input, output) = pooled_shape(&x, &placed)?;
         let values = x.values::<f32>()?;
@@ -121,13 +121,13 @@ fn max_pool(node: &Node<'_>) -> Built {
     let (window, by_column) = (Window::of(node)?, node.flag("storage_order", false)?);
     let indices = node.has_output(1);
     kernel(move |inputs, context| {
-        let x = inputs.take(0)?;
-        let placed = place(&window, &x)?;
+        let x = inputs.get(0)?;
+        let placed = place(&window, x)?;
         if !indices && x.element_type() == ElementType::F32 {
-            return Ok(vec![max_rows(&x, &placed, context)?]);
+            return Ok(vec![max_rows(x, &placed, context)?]);
         }
         let kind = x.element_type();
-        numeric!(kind, T => max_any::<T>(&x, &placed, by_column, context), else Err(failure::wrong_type(format!("MaxPool does not take {kind}"))))
+        numeric!(kind, T => max_any::<T>(x, &placed, by_column, context), else Err(failure::wrong_type(format!("MaxPool does not take {kind}"))))
     })
 }
 
