@@ -85,6 +85,7 @@ fn speed(report: &mut Report, samples: &[Sample], folder: &std::path::Path) -> R
             let mut ort = OrtRaw::open(&sample.path, threads)?;
             let pool = Pool::new(threads);
             let (ours, theirs) = paired(
+                threads,
                 || drop(exact.run(sample.inputs.clone(), &pool).expect("it has an answer")),
                 || drop(ort.run(&sample.inputs).expect("it has an answer")),
             );
@@ -129,6 +130,7 @@ fn overhead(report: &mut Report, samples: &[Sample], ort: &OrtConfig) -> Result<
     let (exact, pool) = (sample.exact()?, Pool::new(1));
     engine.load(id)?;
     let (whole, model) = paired(
+        1,
         || drop(engine.run(id, std::slice::from_ref(&input))),
         || drop(exact.run(inputs.clone(), &pool).expect("it has an answer")),
     );
@@ -142,6 +144,7 @@ fn overhead(report: &mut Report, samples: &[Sample], ort: &OrtConfig) -> Result<
     let process = OrtModel::start(&graph, &files, 1, ort)?;
     let mut raw = OrtRaw::open(&sample.path, 1)?;
     let (ours, theirs) = paired(
+        1,
         || drop(process.run(sample.inputs.clone()).expect("it has an answer")),
         || drop(raw.run(&sample.inputs).expect("it has an answer")),
     );

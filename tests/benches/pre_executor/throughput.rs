@@ -67,13 +67,13 @@ fn measure(report: &mut Report) -> Result<()> {
 
 fn compare(report: &mut Report, home: &TempDir, path: &Path, ort: &OrtConfig, target: f64) -> Result<()> {
     let mut raw = OrtRaw::open(path, 1)?;
-    let (alone, _) = paired(|| drop(raw.run(&[rows(0, 1)])), || {});
+    let (alone, _) = paired(1, || drop(raw.run(&[rows(0, 1)])), || {});
     let count = ((ROUND.as_secs_f64() / alone) as u64).clamp(2 * ASKERS * ASKED, 20 * ASKERS * ASKED);
     let rounds = count / (ASKERS * ASKED);
     let count = rounds * ASKERS * ASKED;
     let mut best = (f64::INFINITY, 1);
     for batch in [1, 8, 32, 64] {
-        let (seconds, _) = paired(|| drop(raw.run(&[rows(0, batch)])), || {});
+        let (seconds, _) = paired(1, || drop(raw.run(&[rows(0, batch)])), || {});
         best = if seconds / (batch as f64) < best.0 { (seconds / batch as f64, batch) } else { best };
     }
     let (model, engine) = engine(home, path, ort)?;
@@ -92,7 +92,7 @@ fn compare(report: &mut Report, home: &TempDir, path: &Path, ort: &OrtConfig, ta
             drop(raw.run(&[rows(first, best.1)]).expect("it has an answer"));
         }
     };
-    let (ours, theirs) = paired(through, looped);
+    let (ours, theirs) = paired(1, through, looped);
     let measure = format!("throughput through the pre-executor / a raw loop, {:.0} us a row", best.0 * 1e6);
     report.row(&measure, theirs / ours, Target::AtLeast(target));
     report.row("  rows in a batch of the raw loop", best.1 as f64, Target::Shown);
