@@ -6,6 +6,7 @@
 
 mod engines;
 mod footprint;
+mod integer;
 mod models;
 
 use std::{error::Error, time::Instant};
@@ -41,6 +42,7 @@ fn main() -> Result<()> {
     let samples = models::generate(&folder)?;
     let mut report = Report::new("engine");
     speed(&mut report, &samples, &folder)?;
+    integer::speed(&mut report, &samples)?;
     errors(&mut report, &samples)?;
     overhead(&mut report, &samples, &ort)?;
     footprints(&mut report, &samples)?;

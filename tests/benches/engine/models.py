@@ -7,6 +7,7 @@ double precision, the yardstick for both engines' errors. `models.json` lists ev
 """
 
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 OPSETS = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
 
@@ -42,7 +44,8 @@ class Graph:
         return name
 
     def model(self, inputs, output, shape):
-        self.nodes.append(helper.make_node("Identity", [output], ["y"]))
+        assert list(self.nodes[-1].output) == [output]
+        self.nodes[-1].output[0] = "y"
         kinds = {"float": TensorProto.FLOAT, "int64": TensorProto.INT64}
         values = [helper.make_tensor_value_info(name, kinds[kind], dims) for name, kind, dims in inputs]
         y = helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)
@@ -160,6 +163,23 @@ def doubled(model):
     return model
 
 
+class Calibration(CalibrationDataReader):
+    def __init__(self, rows):
+        self.rows = iter([{"x": row[np.newaxis]} for row in rows])
+
+    def get_next(self):
+        return next(self.rows, None)
+
+
+def quantised(folder, name, *shape):
+    """The model of that name with 8-bit weights and activations, as `name`-i8."""
+    inputs = [np.random.default_rng(8).standard_normal(shape).astype(np.float32)]
+    target = folder / f"{name}-i8.onnx"
+    kinds = {"activation_type": QuantType.QInt8, "weight_type": QuantType.QInt8}
+    quantize_static(folder / f"{name}.onnx", target, Calibration(inputs[0]), quant_format=QuantFormat.QDQ, **kinds)
+    return write(folder, f"{name}-i8", onnx.load(target), inputs)
+
+
 def write(folder, name, model, inputs, reference=False):
     onnx.save(model, folder / f"{name}.onnx")
     entry = {"name": name, "inputs": []}
@@ -178,6 +198,8 @@ def write(folder, name, model, inputs, reference=False):
 
 
 def main():
+    # The quantizer advises steps that these models do not need.
+    logging.disable(logging.WARNING)
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(7)
@@ -188,7 +210,9 @@ def main():
         write(folder, "encoder", encoder(2, 128, 4, 512, 1_000, 2), [random.integers(0, 1_000, (8, 32))], True),
         write(folder, "ResNet-18", resnet(3), [normal(1, 3, 224, 224)]),
         write(folder, "MLP", perceptron([32, 256, 256, 64, 1], 4), [normal(32, 32)], True),
+        quantised(folder, "MLP", 32, 32),
         write(folder, "MLP-1ms", perceptron([512, 2048, 2048, 2048, 16], 5), [normal(8, 512)]),
+        quantised(folder, "MLP-1ms", 8, 512),
         write(folder, "500-trees", trees(500, 6, 20, 6), [normal(32, 20)]),
         write(folder, "chain", chain(1_000), [normal(1, 1)]),
     ]

@@ -21,12 +21,14 @@ pub(crate) struct Sample {
     pub(crate) reference: Option<Vec<f64>>,
 }
 
-/// Makes the models of `models.py`, once.
+/// Makes the models of `models.py`, once, and again where that has changed.
 pub(crate) fn generate(folder: &Path) -> Result<Vec<Sample>> {
     let list = folder.join("models.json");
-    if !list.is_file() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/engine/models.py");
+    let changed = |path: &Path| fs::metadata(path).and_then(|file| file.modified());
+    let made = changed(&list).is_ok_and(|made| changed(script.as_ref()).is_ok_and(|wrote| wrote <= made));
+    if !made {
         let python = std::env::var_os("FOREBLOCK_PYTHON").unwrap_or_else(|| "python3".into());
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/engine/models.py");
         let made = Command::new(python).arg(script).arg(folder).status()?;
         if !made.success() {
             return Err("models.py failed: run this by `cargo xtask bench engine`".into());
