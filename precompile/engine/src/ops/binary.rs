@@ -162,10 +162,11 @@ macro_rules! arithmetic {
             let axis = legacy_axis(node)?;
             kernel(move |inputs, context| {
                 let (a, b) = operands(inputs, axis)?;
-                let y = if a.element_type() == ElementType::F32 {
-                    combine::<f32>(a, b, context, f32::$method)?
-                } else {
-                    numeric!(a.element_type(), T => pointwise::<T>(a, b, context, T::$method)?, else return Err(unsuited(a.element_type())))
+                let y = match a.element_type() {
+                    ElementType::F32 => combine::<f32>(a, b, context, f32::$method)?,
+                    // What quantised models compute between their products.
+                    ElementType::I64 => combine::<i64>(a, b, context, i64::$method)?,
+                    kind => numeric!(kind, T => pointwise::<T>(a, b, context, T::$method)?, else return Err(unsuited(kind))),
                 };
                 Ok(vec![y])
             })
@@ -187,10 +188,10 @@ fn div(node: &Node<'_>) -> Built {
             if T::INTEGER && b.values::<T>()?.contains(&T::ZERO) {
                 return Err(failure::undefined("integer division by zero"));
             }
-            if T::TYPE == ElementType::F32 {
-                combine::<f32>(a, b, context, f32::over)?
-            } else {
-                pointwise::<T>(a, b, context, T::over)?
+            match T::TYPE {
+                ElementType::F32 => combine::<f32>(a, b, context, f32::over)?,
+                ElementType::I64 => combine::<i64>(a, b, context, i64::over)?,
+                _ => pointwise::<T>(a, b, context, T::over)?,
             }
         }, else return Err(unsuited(kind)));
         Ok(vec![y])
