@@ -1,7 +1,7 @@
 //! `cargo xtask bench engine`: the exact engine against ONNX Runtime, in the same run, on one and two threads.
 //!
-//! Runs alternate between the two engines, and of each the fastest counts: on a shared machine whatever is above it is
-//! somebody else's work. Models have the shapes of real ones and weights from a fixed seed (`models.py`); open_nsfw is
+//! The two engines take turns, and of each the fastest run counts: on a shared machine whatever is above it is somebody
+//! else's work. Models have the shapes of real ones and weights from a fixed seed (`models.py`); open_nsfw is
 //! fetched, and its rows are left out where that fails.
 
 mod engines;

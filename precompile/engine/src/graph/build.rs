@@ -53,7 +53,8 @@ struct Scope {
     wanted: Vec<Source>,
 }
 
-/// Compiles the graph of a model. The bytes of a constant are freed once it is read: no two are in memory twice.
+/// Compiles the graph of a model. Each constant's own bytes are freed once it is read, so that all constants are never in
+/// memory twice.
 pub(crate) fn compile(
     mut graph: GraphProto,
     opsets: Opsets,
