@@ -6,6 +6,7 @@
 //! - activations and weights are `int8`; `uint8` ones are moved by 128;
 //! - products (`MatMulInteger`, `ConvInteger`) and biases are sums of `int32` that provably do not overflow;
 //! - a sum becomes `int8` again by `(sum * M + 2^(s-1)) >> s`, in `int64`, with `M < 2^31` and `s <= 30`, and is clamped;
+//! - a mean is a sum whose number of terms is part of the factor;
 //! - functions of one number are tables of 256 entries, made when the model is converted;
 //! - scales are constants. `QuantizeLinear` stands at the inputs only (one division, rounded to even), `DequantizeLinear` at the
 //!   outputs only (one multiplication): both are IEEE operations.
@@ -14,13 +15,14 @@
 
 mod convert;
 mod emit;
+mod target;
 
 use bytes::Bytes;
 
 pub use convert::{Converted, convert};
 
 use crate::{
-    Limits, LoadError,
+    Failure, Limits, LoadError,
     onnx::{self, proto::GraphProto},
 };
 
@@ -41,8 +43,11 @@ pub enum NotInteger {
     #[error("the scale or zero point of {0} is not a constant: only static scales are exact")]
     Dynamic(String),
     /// A sum may overflow.
-    #[error("the sums of {0} may pass 32 bits: {1} products; split it or narrow its weights")]
+    #[error("the sums of {0} may pass 32 bits: {1} terms; split it or narrow its weights")]
     Overflow(String, u64),
+    /// A shape is not known.
+    #[error("the shape of what {0} takes cannot be found: {1}")]
+    Shape(String, Failure),
     /// A ratio of scales cannot be written as `M / 2^s`.
     #[error("the scales of {0} give the factor {1:e}, which no M < 2^31 with s <= 30 expresses")]
     Factor(String, f64),
@@ -52,7 +57,7 @@ pub enum NotInteger {
 }
 
 /// Operators that the graph of an integer model may hold besides its ends.
-const OPERATORS: [&str; 19] = [
+const OPERATORS: [&str; 20] = [
     "Add",
     "Cast",
     "Concat",
@@ -66,6 +71,7 @@ const OPERATORS: [&str; 19] = [
     "MaxPool",
     "Min",
     "Mul",
+    "ReduceSum",
     "Reshape",
     "Squeeze",
     "Sub",

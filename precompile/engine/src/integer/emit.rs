@@ -1,6 +1,6 @@
 //! Writing integer graphs.
 
-use super::NotInteger;
+use super::{NotInteger, target::Target};
 use crate::{
     Tensor,
     onnx::proto::{AttributeProto, NodeProto, TensorProto},
@@ -52,13 +52,12 @@ impl Emit {
         self.node("Cast", &[value], vec![to])
     }
 
-    /// `clamp((sum_0 * M_0 + sum_1 * M_1 + ... + 2^(s-1)) >> s) + zero` as `int8`, where `M / 2^s` are the factors: `int32`
+    /// `clamp(((sum_0 * M_0 + sum_1 * M_1 + ... + 2^(s-1)) >> s) + zero)` as `int8`, where `M / 2^s` are the factors: `int32`
     /// sums, each with a factor for each channel (or one), whose shape lines up with the sum's.
     pub(super) fn requantise(
         &mut self,
         sums: &[(String, Vec<f64>, Vec<usize>)],
-        zero: i8,
-        least: i8,
+        target: &Target,
         what: &str,
     ) -> Result<String, NotInteger> {
         let all: Vec<f64> = sums.iter().flat_map(|(_, factors, _)| factors.clone()).collect();
@@ -83,9 +82,9 @@ impl Emit {
         let lifted = self.node("Add", &[&total.expect("a sum"), &lift], vec![]);
         let by = self.constant(&number(1 << shift));
         let divided = self.node("Div", &[&lifted, &by], vec![]);
-        let back = self.constant(&number((LIFT >> shift) - i64::from(zero)));
+        let back = self.constant(&number((LIFT >> shift) - i64::from(target.zero)));
         let mut value = self.node("Sub", &[&divided, &back], vec![]);
-        for (op, bound) in [("Max", i64::from(least)), ("Min", i64::from(i8::MAX))] {
+        for (op, bound) in [("Max", i64::from(target.least)), ("Min", i64::from(target.most))] {
             let bound = self.constant(&number(bound));
             value = self.node(op, &[&value, &bound], vec![]);
         }

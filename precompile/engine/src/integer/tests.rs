@@ -187,7 +187,7 @@ fn scales_that_are_no_constants_are_refused() {
 fn sums_that_may_overflow_are_refused() {
     let weights = Tensor::new([1 << 18, 1], vec![100i8; 1 << 18]).unwrap();
     let refused = Made { extra: vec!["wf"], weights, ..Made::new("MatMul") }.refused();
-    assert!(refused.contains("may pass 32 bits: 262144 products"), "{refused}");
+    assert!(refused.contains("may pass 32 bits: 262144 terms"), "{refused}");
 }
 
 #[test]

@@ -1,22 +1,26 @@
 //! Products and sums, on integers.
 
-use super::{Converter, Quantised, constants::Weights};
-use crate::{ElementType, Tensor, integer::NotInteger, onnx::proto::AttributeProto};
+use super::{Converter, Quantised, Target, constants::Weights};
+use crate::{Tensor, integer::NotInteger, onnx::proto::AttributeProto};
 
 /// How far a bias's scale may be from the product of the scales, relative to it: products are rounded to floats.
 const BIAS_SCALE_ERROR_MAX: f64 = 1e-6;
 
 impl Converter<'_> {
-    /// An operand of a sum: an activation, or a constant of one scale.
+    /// What is added or joined: an activation, or a constant of one scale.
     pub(super) fn operand(&mut self, name: &str) -> Result<Quantised, NotInteger> {
         if let Some(quantised) = self.floats.get(name) {
             return Ok(quantised.clone());
         }
         let weights = self.weights.get(name).cloned().ok_or_else(|| NotInteger::Float(name.into()))?;
+        self.constant_operand(weights, name)
+    }
+
+    pub(super) fn constant_operand(&mut self, weights: Weights, name: &str) -> Result<Quantised, NotInteger> {
         let form = |words| NotInteger::Form(name.into(), words);
-        let [scale] = weights.scales[..] else { return Err(form("a constant that is added has one scale")) };
+        let [scale] = weights.scales[..] else { return Err(form("a constant operand has one scale")) };
         let values: Result<Vec<i8>, _> = weights.values.iter().map(|value| i8::try_from(*value)).collect();
-        let values = values.map_err(|_| form("a constant that is added has 8 bits"))?;
+        let values = values.map_err(|_| form("a constant operand has 8 bits"))?;
         let zero = i8::try_from(weights.zero).map_err(|_| form("expected a zero point of 8 bits"))?;
         let tensor = Tensor::new(weights.shape, values).expect("as it was read");
         Ok(Quantised { name: self.emit.constant(&tensor), scale, zero })
@@ -30,8 +34,7 @@ impl Converter<'_> {
         w: &Weights,
         bias: Option<&Weights>,
         attributes: Vec<AttributeProto>,
-        target: &Quantised,
-        least: i8,
+        target: &Target,
         what: &str,
     ) -> Result<String, NotInteger> {
         let form = |words| NotInteger::Form(what.into(), words);
@@ -78,23 +81,25 @@ impl Converter<'_> {
         }
         let factors: Vec<f64> = w.scales.iter().map(|scale| x.scale * scale / target.scale).collect();
         let shape = lined_up(factors.len());
-        self.emit.requantise(&[(sum, factors, shape)], target.zero, least, what)
+        self.emit.requantise(&[(sum, factors, shape)], target, what)
     }
 
-    pub(super) fn sum(
+    pub(super) fn sum(&mut self, operands: &[Quantised], target: &Target, what: &str) -> Result<String, NotInteger> {
+        let centred = |x: &Quantised| (self.centred(x), vec![x.scale / target.scale], vec![]);
+        let sums: Vec<_> = operands.iter().map(centred).collect();
+        self.emit.requantise(&sums, target, what)
+    }
+
+    /// Two activations multiplied, element by element: less than 2^16 each time.
+    pub(super) fn scaled(
         &mut self,
-        operands: &[Quantised],
-        target: &Quantised,
-        least: i8,
+        [a, b]: &[Quantised; 2],
+        target: &Target,
         what: &str,
     ) -> Result<String, NotInteger> {
-        let mut sums = Vec::new();
-        for operand in operands {
-            let wide = self.emit.cast(&operand.name, ElementType::I32);
-            let zero = self.emit.constant(&Tensor::scalar(i32::from(operand.zero)));
-            let centred = self.emit.node("Sub", &[&wide, &zero], vec![]);
-            sums.push((centred, vec![operand.scale / target.scale], vec![]));
-        }
-        self.emit.requantise(&sums, target.zero, least, what)
+        let factor = a.scale * b.scale / target.scale;
+        let (a, b) = (self.centred(a), self.centred(b));
+        let product = self.emit.node("Mul", &[&a, &b], vec![]);
+        self.emit.requantise(&[(product, vec![factor], vec![])], target, what)
     }
 }
