@@ -13,6 +13,8 @@ use crate::{
 };
 use prost::Message;
 
+mod forms;
+
 /// Steps that an answer may be from ONNX Runtime's: a sum that lies between two steps can fall either way in each layer.
 const STEPS_MAX: f64 = 3.0;
 

@@ -1,10 +1,9 @@
 //! Operators that move elements and compute nothing: as exact on integers as on the floats that these stand for.
 
+use std::collections::HashMap;
+
 use super::{Converter, Origin, Quantised, Target, Waiting, input, label, operator};
-use crate::{
-    integer::{NotInteger, target::Bounds},
-    onnx::proto::NodeProto,
-};
+use crate::{integer::NotInteger, onnx::proto::NodeProto};
 
 /// Those with one value to move. The greatest of numbers stays the greatest when they are quantised.
 pub(super) const MOVES: [&str; 8] =
@@ -46,7 +45,7 @@ impl Converter<'_> {
     /// A `Concat`: a move where all parts have one scale; otherwise it waits for the scale of the result.
     pub(super) fn join(&mut self, node: &NodeProto) -> Result<(), NotInteger> {
         let to = node.output[0].clone();
-        let among = |values: &std::collections::HashMap<String, Quantised>| -> Option<Vec<Quantised>> {
+        let among = |values: &HashMap<String, Quantised>| -> Option<Vec<Quantised>> {
             node.input.iter().map(|name| values.get(name).cloned()).collect()
         };
         let alike = |parts: &[Quantised]| {
@@ -69,7 +68,7 @@ impl Converter<'_> {
             if let Some(name) = node.input.iter().find(|name| !known(name)) {
                 return Err(NotInteger::Float(name.clone()));
             }
-            let waiting = Waiting { origin: Origin::Node(node.clone()), bounds: Bounds::FREE, moves: Vec::new() };
+            let waiting = Waiting::new(Origin::Node(node.clone()));
             self.waiting.insert(to, waiting);
         }
         Ok(())
