@@ -1,17 +1,19 @@
-//! Lengths of axes, which a mean must know: by running what was written so far on zeros.
+//! Lengths of axes, which a mean must know: by running what was written so far on zeros. Products are cut to one term for
+//! that, since their shapes do not depend on how many they add.
 
 use std::collections::{HashMap, HashSet};
 
-use super::Converter;
+use super::{Converter, input, operator};
 use crate::{
     ElementType, Isa, Tensor,
     exact::specs,
     graph::{self, Context},
     integer::NotInteger,
     onnx::{
-        proto::{GraphProto, ValueInfoProto},
+        proto::{GraphProto, NodeProto, ValueInfoProto},
         tensors::Constants,
     },
+    rewrite::to_proto,
 };
 
 /// Rows that are tried: a length that differs between them depends on the batch.
@@ -57,13 +59,16 @@ impl Converter<'_> {
                 given.insert(name.clone(), zeros(ElementType::I8, shape, what)?);
             }
         }
+        let places = [("shapes_0", 0i64), ("shapes_1", 1), ("shapes_-2", -2), ("shapes_-1", -1)];
+        let places = places.map(|(name, value)| to_proto(name, &Tensor::vector(vec![value])));
+        let initializer = self.emit.constants.iter().cloned().chain(places).collect();
         let named = |name: &String| ValueInfoProto { name: Some(name.clone()), ..Default::default() };
         let (names, tensors): (Vec<String>, Vec<Tensor>) = given.into_iter().unzip();
         let graph = GraphProto {
             input: names.iter().map(named).collect(),
             output: wanted.iter().copied().map(named).collect(),
-            initializer: self.emit.constants.clone(),
-            node: nodes.clone(),
+            initializer,
+            node: nodes.iter().flat_map(cut).collect(),
             ..Default::default()
         };
         let constants = Constants::new(&self.limits, None);
@@ -90,6 +95,25 @@ impl Converter<'_> {
         });
         made.collect()
     }
+}
+
+/// A product with one term instead of many, and any other node as it is.
+fn cut(node: &NodeProto) -> Vec<NodeProto> {
+    let (x_axis, w_axis) = match operator(node) {
+        "ConvInteger" => ("shapes_1", "shapes_1"),
+        "MatMulInteger" => ("shapes_-1", "shapes_-2"),
+        _ => return vec![node.clone()],
+    };
+    let first = |index: usize, axis: &str| {
+        let name = format!("{}_cut_{index}", node.output[0]);
+        NodeProto::new("", "Slice", &[input(node, index), "shapes_0", "shapes_1", axis], &name)
+    };
+    let (x, w) = (first(0, x_axis), first(1, w_axis));
+    let mut product = node.clone();
+    product.attribute.retain(|attribute| attribute.name.as_deref() != Some("group"));
+    product.input[0].clone_from(&x.output[0]);
+    product.input[1].clone_from(&w.output[0]);
+    vec![x, w, product]
 }
 
 fn zeros(kind: ElementType, shape: &[usize], what: &str) -> Result<Tensor, NotInteger> {
