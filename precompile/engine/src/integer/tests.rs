@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::{
     ExactModel, Isa, LoadOptions, Pool, Tensor,
+    model_dir::Files,
     onnx::proto::{
         DimensionProto, DimensionValue, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto, TensorTypeProto,
         TypeProto, TypeValue, ValueInfoProto,
     },
+    ort::{Optimization, OrtConfig, OrtModel},
     rewrite::to_proto,
 };
 use prost::Message;
@@ -79,6 +81,22 @@ fn the_bytes_are_the_same_for_every_batch_and_instruction_set() {
                 let bits: Vec<u32> = case.input.chunks(batch * width).flat_map(run).collect();
                 assert_eq!(*expected.get_or_insert_with(|| bits.clone()), bits, "{} {isa:?} {batch}", case.name);
             }
+        }
+    }
+}
+
+#[test]
+fn onnx_runtime_gives_the_same_bytes_however_it_rewrites_the_graph() {
+    let Some(config) = crate::ort::tests::real() else { return };
+    for case in recorded() {
+        let graph = convert(&quantised(&case.name)).unwrap().graph;
+        let input = Tensor::new(case.shape.clone(), case.input).unwrap();
+        let model = ExactModel::load(graph.clone(), &LoadOptions::default()).unwrap();
+        let expected = model.run(vec![input.clone()], &Pool::new(1)).unwrap();
+        for optimization in [Optimization::Disabled, Optimization::All] {
+            let config = OrtConfig { optimization, ..config.clone() };
+            let other = OrtModel::start(&graph, &Files::new(), 1, &config).unwrap();
+            assert_eq!(other.run(vec![input.clone()]).unwrap(), expected, "{} {optimization:?}", case.name);
         }
     }
 }
