@@ -158,19 +158,21 @@ fn without_onnx_runtime_an_unsupported_operator_is_explained() {
 }
 
 #[test]
-fn a_quantised_model_is_certified_as_integers() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/i8/mlp-qdq-u8.onnx");
-    let graph: Bytes = std::fs::read(path).unwrap().into();
+fn quantised_models_are_certified_as_integers() {
     let ort = crate::ort::tests::real().unwrap_or_else(nowhere);
-    let certified = run(&graph, options(Wanted::Integer, ort)).unwrap();
-    let (report, manifest) = (&certified.report, &certified.published.manifest);
-    assert_eq!(report.profile, "exact-i8/v1");
-    assert!(report.outputs[0].step.is_some() && report.golden_vectors > 0);
-    let home = tempfile::tempdir().unwrap();
-    let dir = crate::ModelDir::new(home.path());
-    dir.add(manifest, &certified.published.files, &Files::new()).unwrap();
-    let engine = Engine::new(crate::Catalog::new(Some(dir)), Config { threads: 1, ..Config::default() });
-    engine.load(manifest.id()).unwrap();
+    for name in ["mlp-qdq-u8", "branches-qop-u8"] {
+        let path = format!("{}/tests/data/i8/{name}.onnx", env!("CARGO_MANIFEST_DIR"));
+        let graph: Bytes = std::fs::read(path).unwrap().into();
+        let certified = run(&graph, options(Wanted::Integer, ort.clone())).unwrap();
+        let (report, manifest) = (&certified.report, &certified.published.manifest);
+        assert_eq!(report.profile, "exact-i8/v1");
+        assert!(report.outputs[0].step.is_some() && report.golden_vectors > 0);
+        let home = tempfile::tempdir().unwrap();
+        let dir = crate::ModelDir::new(home.path());
+        dir.add(manifest, &certified.published.files, &Files::new()).unwrap();
+        let engine = Engine::new(crate::Catalog::new(Some(dir)), Config { threads: 1, ..Config::default() });
+        engine.load(manifest.id()).unwrap();
+    }
     let error = run(&perceptron(&[]), options(Wanted::Integer, nowhere())).unwrap_err().to_string();
     assert!(error.contains("is not quantised"), "{error}");
 }
