@@ -14,9 +14,11 @@ use crate::{
 
 pub(crate) fn speed(report: &mut Report, samples: &[Sample]) -> Result<()> {
     let pool = Pool::new(1);
-    for (name, rows, title) in
-        [("MLP", 32, "tabular MLP, 32 rows"), ("MLP-1ms", 1, "MLP of 9.5 million weights, 1 row")]
-    {
+    for (name, rows, title) in [
+        ("MLP", 32, "tabular MLP, 32 rows"),
+        ("MLP-1ms", 1, "MLP of 9.5 million weights, 1 row"),
+        ("ResNet-18", 1, "ResNet-18 shape"),
+    ] {
         let quantised = sample(samples, &format!("{name}-i8"))?.first_rows(rows);
         let load = LoadOptions::default();
         let integers = ExactModel::load(convert(&fs::read(&quantised.path)?.into())?.graph, &load)?;

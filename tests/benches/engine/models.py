@@ -209,6 +209,7 @@ def main():
         write(folder, "MiniLM-L6", encoder(6, 384, 12, 1536, 30_522, 1), [ids]),
         write(folder, "encoder", encoder(2, 128, 4, 512, 1_000, 2), [random.integers(0, 1_000, (8, 32))], True),
         write(folder, "ResNet-18", resnet(3), [normal(1, 3, 224, 224)]),
+        quantised(folder, "ResNet-18", 1, 3, 224, 224),
         write(folder, "MLP", perceptron([32, 256, 256, 64, 1], 4), [normal(32, 32)], True),
         quantised(folder, "MLP", 32, 32),
         write(folder, "MLP-1ms", perceptron([512, 2048, 2048, 2048, 16], 5), [normal(8, 512)]),

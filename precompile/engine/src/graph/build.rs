@@ -9,6 +9,7 @@ use super::node::{Node, Subgraph, name_of};
 use super::offload::{self, DeviceStep};
 use super::order::sorted;
 use super::plan::{Inputs, Plan, Source, Step};
+use super::requantise::Role;
 use super::turn::Turned;
 use crate::cuda::Accelerator;
 use crate::kernels::Isa;
@@ -118,6 +119,7 @@ impl Compiler {
         }
         let mut scope = self.scopes.pop().expect("pushed above");
         scope.plan.prune();
+        scope.plan.requantise();
         scope.plan.mark_last_uses();
         scope.plan.group();
         Ok(scope)
@@ -243,6 +245,7 @@ impl Compiler {
         let node = Node { proto, opset, constants, absorbed: Default::default(), compiler: (&mut *self).into() };
         let weights = node.constant(1).map(Tensor::len);
         let kernel = (operator.build)(&node)?;
+        let role = if operator.domain.is_empty() { Role::of(operator.name, &inputs, &node) } else { None };
         let offloaded = if node.offloads() { ops::cuda::build(operator, &node) } else { None };
         let rows_alone = match operator.name {
             "MatMul" | "MatMulNBits" => true,
@@ -273,6 +276,7 @@ impl Compiler {
             group: None,
             multiplies,
             tail: None,
+            role,
             device,
             by_rows,
         };

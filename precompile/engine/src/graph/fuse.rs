@@ -309,7 +309,7 @@ impl Step {
         self.slots().next().is_some_and(|(own, _)| own == slot)
     }
 
-    fn only_output(&self) -> Option<usize> {
+    pub(super) fn only_output(&self) -> Option<usize> {
         if let [Some(slot)] = self.outputs[..] { Some(slot) } else { None }
     }
 }

@@ -15,6 +15,7 @@ mod offload;
 mod order;
 mod plan;
 mod refused;
+mod requantise;
 mod spares;
 mod turn;
 

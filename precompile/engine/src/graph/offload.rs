@@ -146,7 +146,7 @@ impl Step {
                 let host = |value: Option<Value>| value.map(Value::into_host).transpose();
                 let values = values.into_iter().map(host).collect::<Result<_, _>>()?;
                 let captured = captured.into_iter().map(Value::into_host).collect::<Result<_, _>>()?;
-                let mut inputs = Inputs { values, captured, tail: None };
+                let mut inputs = Inputs { values, captured, tail: None, requantise: None };
                 (self.kernel)(&mut inputs, context)?.into_iter().map(Value::Host).collect()
             }
         };

@@ -5,7 +5,9 @@ use std::{ops::Range, sync::Arc};
 use super::context::Context;
 use super::fuse::{Elementwise, Fused};
 use super::offload::{DeviceStep, Value};
+use super::requantise::Role;
 use crate::failure::{self, Failure};
+use crate::kernels::requantise::Requantise;
 use crate::ops::Kernel;
 use crate::tensor::Tensor;
 
@@ -37,6 +39,8 @@ pub(super) struct Step {
     pub(super) multiplies: bool,
     /// The steps after this one that may run together with it.
     pub(super) tail: Option<Arc<Fused>>,
+    /// What it is to a chain of integer steps.
+    pub(super) role: Option<Role>,
     /// Its kernel on the device that the model was loaded for.
     pub(super) device: Option<DeviceStep>,
     /// Elements of the constant weights that it multiplies the rows of its first input by, if that is what it does: the rows
@@ -60,12 +64,14 @@ pub struct Inputs {
     pub(super) captured: Vec<Tensor>,
     /// What else to do to the output, until the kernel takes it.
     pub(super) tail: Option<Arc<Fused>>,
+    /// What the sums of a product of integers become.
+    pub(super) requantise: Option<Arc<Requantise>>,
 }
 
 impl Inputs {
     /// Inputs without values from outside, for tests of single operators.
     pub fn new(values: Vec<Option<Tensor>>) -> Self {
-        Self { values, captured: Vec::new(), tail: None }
+        Self { values, captured: Vec::new(), tail: None, requantise: None }
     }
 
     /// Number of inputs listed, absent ones included.
@@ -222,7 +228,7 @@ impl Step {
         let values: Vec<_> = self.inputs.iter().map(|source| slots.fetch(source)).collect();
         let captured: Vec<_> = self.captured.iter().filter_map(|source| slots.fetch(source)).collect();
         let read = values.iter().flatten().map(Tensor::size_bytes).sum();
-        Ready { inputs: Inputs { values, captured, tail: None }, live, read }
+        Ready { inputs: Inputs { values, captured, tail: None, requantise: None }, live, read }
     }
 
     /// Runs the step on inputs that were taken. Whether it left the tail that they brought.

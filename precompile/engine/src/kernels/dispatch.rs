@@ -3,6 +3,9 @@
 //! The only `unsafe` of the engine is here: a function compiled for AVX may be called only where the CPU has AVX, which
 //! is checked right before.
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{_mm256_add_epi32, _mm256_madd_epi16, _mm256_set1_epi32};
+
 /// Instruction sets with a path of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Isa {
@@ -44,21 +47,60 @@ impl Isa {
     }
 }
 
-/// `a * b + c` rounded once.
+/// What instruction sets do in different ways, with the same result.
 pub(crate) trait Fma: Copy + Send + Sync + 'static {
     /// Whether vector registers hold 16 lanes.
     const WIDE: bool = false;
-    /// Computes it.
+
+    /// `a * b + c` rounded once.
     fn fma(a: f32, b: f32, c: f32) -> f32;
+
+    /// `sums[i] + a[0] * b[2 * i] + a[1] * b[2 * i + 1]`, modulo 2^32.
+    #[inline(always)]
+    fn add_pairs(sums: Sums, a: [i16; 2], b: &[i16; 16]) -> Sums {
+        let [first, second] = a.map(i32::from);
+        let pair = |i: usize| (first * i32::from(b[2 * i])).wrapping_add(second * i32::from(b[2 * i + 1]));
+        Sums(std::array::from_fn(|i| sums.0[i].wrapping_add(pair(i))))
+    }
 }
 
-/// An instruction does it.
+/// Sums of integers, a register of them: as a type of its own, and by value, they stay there.
+#[derive(Clone, Copy)]
+pub(crate) struct Sums(pub(crate) [i32; 8]);
+
+/// Instructions of AVX2 or AVX-512. Only [`run`] names it: where its functions run, the CPU has them.
+#[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 pub(crate) struct Hardware<const WIDE: bool>;
 
+#[cfg(target_arch = "x86_64")]
 impl<const WIDE: bool> Fma for Hardware<WIDE> {
     const WIDE: bool = WIDE;
 
+    #[inline(always)]
+    fn fma(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "the compiler finds no other way to this instruction")]
+    fn add_pairs(sums: Sums, a: [i16; 2], b: &[i16; 16]) -> Sums {
+        // SAFETY: `run` checked for AVX2; arrays and registers of the same size hold any bits.
+        unsafe {
+            let a = _mm256_set1_epi32(std::mem::transmute::<[i16; 2], i32>(a));
+            let products = _mm256_madd_epi16(a, std::mem::transmute::<[i16; 16], _>(*b));
+            Sums(std::mem::transmute::<_, [i32; 8]>(_mm256_add_epi32(std::mem::transmute(sums.0), products)))
+        }
+    }
+}
+
+/// An instruction of the processor that the program was built for.
+#[cfg(any(target_feature = "fma", target_arch = "aarch64"))]
+#[derive(Clone, Copy)]
+pub(crate) struct Native;
+
+#[cfg(any(target_feature = "fma", target_arch = "aarch64"))]
+impl Fma for Native {
     #[inline(always)]
     fn fma(a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
@@ -86,7 +128,7 @@ impl Fma for Software {
 
 /// What single values are computed with: the bits are the same as those of any other.
 #[cfg(any(target_feature = "fma", target_arch = "aarch64"))]
-pub(crate) type Scalar = Hardware<false>;
+pub(crate) type Scalar = Native;
 /// What single values are computed with: the bits are the same as those of any other.
 #[cfg(not(any(target_feature = "fma", target_arch = "aarch64")))]
 pub(crate) type Scalar = Software;

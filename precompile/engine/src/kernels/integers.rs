@@ -1,156 +1,322 @@
-//! Products of integers, exactly, by the kernels for floats.
+//! Products of 8-bit integers: exact in any order, so that the order is whatever the processor likes best.
 //!
-//! Integers up to 2^24 are floats, and a chain of FMAs whose every sum stays there rounds nowhere: it is exact in any order.
-//! Longer chains are cut, and the parts added as integers.
+//! The left operand has 16 bits an element, as what is left of 8 bits without their zero point may need 9. The right one has
+//! 8, packed in panels of 16 columns, and its zero points are taken off afterwards: `sum x (w - z) = sum x w - z sum x`.
 
-use super::Isa;
-use super::gemm::{Operand, Pack, Packed, Product, multiply};
+use super::dispatch::{self, Fma, Isa, Work};
+use super::pairs::{PANEL, Pairs, ROWS, Run, sums};
+use crate::pool;
 
-/// Magnitude up to which all integers are `f32`s.
-const EXACT_MAX: u64 = 1 << 24;
+/// Pairs of products of magnitudes up to 255 whose sum certainly fits 32 bits.
+pub(crate) const PAIRS_MAX: usize = (i32::MAX as usize) / (2 * 255 * 255);
+/// Rows whose elements stay in the second-level cache while the panels pass.
+const BLOCK: usize = 64;
 
-/// Longest chain of products of magnitudes up to `left` and `right` of which every sum is exact: at least 1 for numbers of
-/// 12 bits.
-pub(crate) fn chain_max(left: u32, right: u32) -> usize {
-    (EXACT_MAX / (u64::from(left) * u64::from(right)).max(1)) as usize
-}
-
-/// Part of an operand, from some k on.
-struct Tail<'a> {
-    source: &'a dyn Pack,
-    k: usize,
-}
-
-impl Pack for Tail<'_> {
-    fn pack(&self, line0: usize, lines: usize, width: usize, k0: usize, out: &mut [f32]) {
-        self.source.pack(line0, lines, width, self.k + k0, out);
-    }
-}
-
-/// An operand of small integers, as floats.
+/// The rows of a left operand: nested counts, the last one the fastest, and how far apart their elements are. Behind the
+/// last row's last element there is at least one more.
 #[derive(Clone, Copy)]
-pub(crate) enum Side<'a> {
-    /// To be packed on the way.
-    Source(&'a dyn Pack),
-    /// Packed before by [`left`] or [`right`], cut into chains of the same length.
-    Cut(&'a [Packed]),
+pub(crate) struct Lines<'a> {
+    pub(crate) values: &'a [i16],
+    pub(crate) counts: [usize; 4],
+    pub(crate) strides: [usize; 4],
 }
 
-impl<'a> Side<'a> {
-    fn tail(&self, k: usize) -> Option<Tail<'a>> {
-        match *self {
-            Side::Source(source) => Some(Tail { source, k }),
-            Side::Cut(_) => None,
+impl<'a> Lines<'a> {
+    /// Rows of a matrix, `stride` elements apart.
+    pub(crate) fn matrix(values: &'a [i16], rows: usize, stride: usize) -> Self {
+        Self { values, counts: [1, 1, 1, rows], strides: [0, 0, 0, stride] }
+    }
+
+    /// From the first element of a row on, `offset` further.
+    pub(super) fn from(&self, row: usize, offset: usize) -> &'a [i16] {
+        let (mut rest, mut start) = (row, offset);
+        for axis in (1..4).rev() {
+            start += rest % self.counts[axis] * self.strides[axis];
+            rest /= self.counts[axis];
         }
-    }
-
-    fn operand<'b>(&self, tail: &'b Option<Tail<'a>>, cut: usize) -> Operand<'b>
-    where
-        'a: 'b,
-    {
-        match (*self, tail) {
-            (Side::Cut(packed), _) => Operand::Packed(&packed[cut]),
-            (Side::Source(_), Some(tail)) => Operand::Source(tail),
-            (Side::Source(source), None) => Operand::Source(source),
-        }
+        &self.values[start + rest * self.strides[0]..]
     }
 }
 
-/// A left operand of `rows` rows, packed in chains of `chain`.
-pub(crate) fn left(source: &dyn Pack, rows: usize, k: usize, chain: usize, isa: Isa) -> Vec<Packed> {
-    cuts(k, chain).map(|(k, depth)| Packed::left(&Tail { source, k }, rows, depth, isa)).collect()
+/// A right operand of `int8`, packed: the columns of one group.
+#[derive(Clone, Debug)]
+pub(crate) struct Panels {
+    pairs: Vec<Pairs>,
+    /// Of each column; empty where all are 0.
+    zeros: Vec<i32>,
+    columns: usize,
 }
 
-/// A right operand of `columns` columns, packed in chains of `chain`.
-pub(crate) fn right(source: &dyn Pack, columns: usize, k: usize, chain: usize) -> Vec<Packed> {
-    cuts(k, chain).map(|(k, depth)| Packed::right(&Tail { source, k }, columns, depth)).collect()
-}
-
-/// Start and length of each chain.
-fn cuts(k: usize, chain: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..k).step_by(chain).map(move |start| (start, chain.min(k - start)))
-}
-
-/// Sizes of products: `rows` x `k` by `k` x `columns`, in chains of at most `chain` as [`chain_max`] allows.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sizes {
-    pub(crate) rows: usize,
-    pub(crate) columns: usize,
-    pub(crate) k: usize,
-    pub(crate) chain: usize,
-}
-
-/// Adds each product to its `rows * columns` elements of `sums`. `part` is room for as many.
-pub(crate) fn add_products(
-    isa: Isa,
-    products: &[(Side<'_>, Side<'_>)],
-    sizes: Sizes,
-    sums: &mut [i64],
-    part: &mut [f32],
-) {
-    let Sizes { rows, columns, k, chain } = sizes;
-    for (cut, (k0, depth)) in cuts(k, chain).enumerate() {
-        let tails: Vec<_> = products.iter().map(|(left, right)| (left.tail(k0), right.tail(k0))).collect();
-        let mut all = Vec::with_capacity(products.len());
-        for ((left, right), tails) in products.iter().zip(&tails) {
-            let (left, right) = (left.operand(&tails.0, cut), right.operand(&tails.1, cut));
-            all.push(Product { left, right, rows, columns, k: depth, finish: None });
-        }
-        multiply(isa, &all, part);
-        sums.iter_mut().zip(&*part).for_each(|(sum, part)| *sum += *part as i64);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::gemm::Strided;
-    use super::*;
-    use proptest::prelude::*;
-
-    fn plain(a: &[f32], b: &[f32], rows: usize, columns: usize, k: usize) -> Vec<i64> {
-        let element =
-            |i: usize| (0..k).map(|j| a[i / columns * k + j] as i64 * b[j * columns + i % columns] as i64).sum();
-        (0..rows * columns).map(element).collect()
-    }
-
-    #[test]
-    fn chains_end_before_a_sum_could_round() {
-        assert_eq!(chain_max(255, 255), 258);
-        assert_eq!((1 << 24) / (255 * 255), 258);
-        assert_eq!(chain_max(0, 255), 1 << 24);
-        assert_eq!(chain_max(4095, 4095), 1);
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(40))]
-        #[test]
-        fn products_are_exact_on_every_instruction_set(
-            (rows, columns, k) in (1usize..9, 1usize..40, 0usize..700), seed: u64, extreme: bool,
-        ) {
-            let mut state = seed | 1;
-            let mut number = || {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                if extreme { 255.0 } else { (state % 511) as f32 - 255.0 }
-            };
-            let a: Vec<f32> = (0..rows * k).map(|_| number()).collect();
-            let b: Vec<f32> = (0..k * columns).map(|_| number()).collect();
-            let sizes = Sizes { rows, columns, k, chain: chain_max(255, 255) };
-            let one = Strided { data: &a, line_stride: k, k_stride: 1 };
-            let other = Strided { data: &b, line_stride: 1, k_stride: columns };
-            for isa in Isa::available() {
-                let (lefts, rights) = (left(&one, rows, k, sizes.chain, isa), right(&other, columns, k, sizes.chain));
-                for pair in [
-                    (Side::Source(&one), Side::Source(&other)),
-                    (Side::Cut(&lefts), Side::Source(&other)),
-                    (Side::Source(&one), Side::Cut(&rights)),
-                ] {
-                    let (mut sums, mut part) = (vec![0; rows * columns], vec![0.0; rows * columns]);
-                    add_products(isa, &[pair], sizes, &mut sums, &mut part);
-                    prop_assert_eq!(sums, plain(&a, &b, rows, columns, k));
+impl Panels {
+    /// Packs `element(k, column)`. `lengths` are the k of each run, one behind the other. `zeros` are the columns' zero points.
+    pub(crate) fn new(
+        columns: usize,
+        lengths: &[usize],
+        zeros: Vec<i32>,
+        element: impl Fn(usize, usize) -> i8,
+    ) -> Self {
+        let depth = depth(lengths);
+        let mut pairs = vec![[0; 2 * PANEL]; columns.div_ceil(PANEL) * depth];
+        for (p, panel) in pairs.chunks_exact_mut(depth.max(1)).enumerate() {
+            let (mut at, mut k) = (0, 0);
+            for length in lengths {
+                for step in 0..*length {
+                    let out = &mut panel[at + step / 2];
+                    for column in p * PANEL..columns.min((p + 1) * PANEL) {
+                        out[(column - p * PANEL) * 2 + step % 2] = element(k + step, column);
+                    }
                 }
+                (at, k) = (at + length.div_ceil(2), k + length);
+            }
+        }
+        let zeros = if zeros.iter().all(|zero| *zero == 0) { Vec::new() } else { zeros };
+        Self { pairs, zeros, columns }
+    }
+
+    /// Elements that they take.
+    pub(crate) fn len(columns: usize, lengths: &[usize]) -> usize {
+        columns.div_ceil(PANEL) * depth(lengths) * 2 * PANEL
+    }
+}
+
+/// Pairs of k.
+fn depth(lengths: &[usize]) -> usize {
+    lengths.iter().map(|length| length.div_ceil(2)).sum()
+}
+
+/// The sums of a row by a panel, zero points taken off.
+#[derive(Clone, Copy)]
+pub(crate) enum Totals<'a> {
+    /// Modulo 2^32, and exact where all sums fit.
+    Narrow(&'a [i32; PANEL]),
+    /// Exact, of chains that may not fit.
+    Wide(&'a [i64; PANEL]),
+}
+
+impl Totals<'_> {
+    /// Modulo 2^32.
+    #[inline(always)]
+    pub(crate) fn narrow(self) -> [i32; PANEL] {
+        match self {
+            Self::Narrow(sums) => *sums,
+            Self::Wide(sums) => sums.map(|sum| sum as i32),
+        }
+    }
+
+    /// Exact.
+    #[inline(always)]
+    pub(crate) fn wide(self) -> [i64; PANEL] {
+        match self {
+            Self::Narrow(sums) => sums.map(i64::from),
+            Self::Wide(sums) => *sums,
+        }
+    }
+}
+
+/// What happens to sums on the way to memory.
+pub(crate) trait Finish: Sync {
+    type Out: Copy + Default + Send + Sync;
+
+    /// Writes the outputs of `column` and those after it, 16 at most; `column` is a multiple of 16 within its group, and the
+    /// groups' columns lie one behind the other.
+    fn finish(&self, column: usize, sums: Totals<'_>, out: &mut [Self::Out]);
+}
+
+/// The sums themselves, modulo 2^32.
+pub(crate) struct Store;
+
+impl Finish for Store {
+    type Out = i32;
+
+    #[inline(always)]
+    fn finish(&self, _: usize, sums: Totals<'_>, out: &mut [i32]) {
+        let sums = sums.narrow();
+        match out.first_chunk_mut::<PANEL>() {
+            Some(out) => *out = sums,
+            None => out.copy_from_slice(&sums[..out.len()]),
+        }
+    }
+}
+
+/// Products of all rows of `left` by each group's panels. Elements of a group's rows are `group_stride` behind those of the
+/// group before, where `runs` say.
+pub(crate) struct Product<'a, O> {
+    pub(crate) left: Lines<'a>,
+    pub(crate) runs: &'a [Run],
+    pub(crate) groups: &'a [Panels],
+    pub(crate) group_stride: usize,
+    pub(crate) finish: &'a O,
+}
+
+impl<O: Finish> Product<'_, O> {
+    /// Computes it into `out`: for each row the columns of all groups.
+    pub(crate) fn multiply(&self, isa: Isa, out: &mut [O::Out]) {
+        let width: usize = self.groups.iter().map(|group| group.columns).sum();
+        if out.is_empty() {
+            return;
+        }
+        let k: usize = self.runs.iter().map(|run| run.length).sum();
+        if out.len() == width && self.groups.len() == 1 {
+            // One row is divided by its panels.
+            let (whole, pieces) = (out.len() / PANEL, pool::pieces(out.len() * k));
+            if whole >= 2 && pieces > 1 {
+                let step = whole.div_ceil(pieces) * PANEL;
+                let parts = out.chunks_mut(step).enumerate().collect();
+                return pool::each(parts, || (), |(), (i, out): (usize, &mut [O::Out])| {
+                    let width = out.len();
+                    dispatch::run(isa, Part { product: self, row0: 0, column0: i * step, width, out });
+                });
+            }
+        }
+        super::parallel_parts(out, width, k, |row0, out| {
+            dispatch::run(isa, Part { product: self, row0, column0: 0, width, out });
+        });
+    }
+}
+
+/// Some rows, or some columns of one, of a product.
+struct Part<'a, 'b, O: Finish> {
+    product: &'a Product<'b, O>,
+    row0: usize,
+    column0: usize,
+    width: usize,
+    out: &'a mut [O::Out],
+}
+
+impl<O: Finish> Work for Part<'_, '_, O> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<F: Fma>(mut self) {
+        let rows = self.out.len() / self.width;
+        let cuts = cuts(self.product.runs);
+        for block in (0..rows).step_by(BLOCK) {
+            let mut column = 0;
+            for (group, panels) in self.product.groups.iter().enumerate() {
+                self.group::<F>(block..rows.min(block + BLOCK), group, panels, column, &cuts);
+                column += panels.columns;
             }
         }
     }
+}
+
+impl<O: Finish> Part<'_, '_, O> {
+    #[inline(always)]
+    fn group<F: Fma>(
+        &mut self,
+        rows: std::ops::Range<usize>,
+        group: usize,
+        panels: &Panels,
+        column0: usize,
+        cuts: &[Vec<Run>],
+    ) {
+        let offset = group * self.product.group_stride;
+        let left = self.product.left;
+        let line = |row: usize| left.from(self.row0 + row, offset);
+        let ones: Vec<i64> = if panels.zeros.is_empty() {
+            Vec::new()
+        } else {
+            rows.clone().map(|row| sum_of(line(row), self.product.runs)).collect()
+        };
+        let depth = panels.pairs.len() / panels.columns.div_ceil(PANEL).max(1);
+        let columns = panels.columns.min(self.column0 + self.width) - self.column0;
+        for column in (0..columns).step_by(PANEL) {
+            let own = self.column0 + column;
+            let panel = &panels.pairs[own / PANEL * depth..][..depth];
+            let last = PANEL.min(columns - column);
+            let mut row = rows.start;
+            macro_rules! tile {
+                ($($count:literal)*) => {
+                    match rows.end - row {
+                        $($count => self.tile::<F, $count>(std::array::from_fn(|r| line(row + r)), panel, cuts),)*
+                        _ => self.tile::<F, ROWS>(std::array::from_fn(|r| line(row + r)), panel, cuts),
+                    }
+                };
+            }
+            while row < rows.end {
+                let count = ROWS.min(rows.end - row);
+                let mut tile: Tile = tile!(1 2 3);
+                for r in 0..count {
+                    if !panels.zeros.is_empty() {
+                        tile.take_off(r, &panels.zeros[own..own + last], ones[row + r - rows.start]);
+                    }
+                    let start = (row + r) * self.width + column0 + column;
+                    self.product.finish.finish(column0 + own, tile.row(r), &mut self.out[start..start + last]);
+                }
+                row += count;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tile<F: Fma, const R: usize>(&self, lines: [&[i16]; R], panel: &[Pairs], cuts: &[Vec<Run>]) -> Tile {
+        if let [runs] = cuts {
+            let mut tile = [[0; PANEL]; ROWS];
+            tile[..R].copy_from_slice(&sums::<F, R>(lines, runs, panel));
+            return Tile::Narrow(tile);
+        }
+        let (mut tile, mut rest) = ([[0; PANEL]; ROWS], panel);
+        for runs in cuts {
+            let (panel, after) = rest.split_at(runs.iter().map(Run::pairs).sum());
+            rest = after;
+            for (row, sums) in tile.iter_mut().zip(sums::<F, R>(lines, runs, panel)) {
+                row.iter_mut().zip(sums).for_each(|(total, sum)| *total += i64::from(sum));
+            }
+        }
+        Tile::Wide(Box::new(tile))
+    }
+}
+
+/// Sums of up to [`ROWS`] rows by a panel.
+enum Tile {
+    Narrow([[i32; PANEL]; ROWS]),
+    Wide(Box<[[i64; PANEL]; ROWS]>),
+}
+
+impl Tile {
+    #[inline(always)]
+    fn row(&self, row: usize) -> Totals<'_> {
+        match self {
+            Self::Narrow(rows) => Totals::Narrow(&rows[row]),
+            Self::Wide(rows) => Totals::Wide(&rows[row]),
+        }
+    }
+
+    /// Takes `zeros` times the sum of the row off.
+    #[inline(always)]
+    fn take_off(&mut self, row: usize, zeros: &[i32], ones: i64) {
+        match self {
+            Self::Narrow(rows) => {
+                let sums = rows[row].iter_mut().zip(zeros);
+                sums.for_each(|(sum, zero)| *sum = sum.wrapping_sub(zero.wrapping_mul(ones as i32)));
+            }
+            Self::Wide(rows) => {
+                rows[row].iter_mut().zip(zeros).for_each(|(sum, zero)| *sum -= i64::from(*zero) * ones);
+            }
+        }
+    }
+}
+
+/// The sum of the elements that `runs` name.
+fn sum_of(line: &[i16], runs: &[Run]) -> i64 {
+    runs.iter().flat_map(|run| &line[run.offset..][..run.length]).map(|x| i64::from(*x)).sum()
+}
+
+/// The runs in parts of which each certainly fits 32 bits; long ones are divided.
+fn cuts(runs: &[Run]) -> Vec<Vec<Run>> {
+    let mut cuts = vec![Vec::new()];
+    let mut room = PAIRS_MAX;
+    for run in runs {
+        let mut run = *run;
+        while run.pairs() > room {
+            let first = Run { length: 2 * room, ..run };
+            run = Run { offset: run.offset + first.length, length: run.length - first.length };
+            cuts.last_mut().expect("never empty").push(first);
+            cuts.push(Vec::new());
+            room = PAIRS_MAX;
+        }
+        room -= run.pairs();
+        cuts.last_mut().expect("never empty").push(run);
+    }
+    cuts
 }

@@ -1,5 +1,6 @@
 //! Fixed-order kernels. Nothing here knows of ONNX.
 
+pub(crate) mod channels_last;
 pub(crate) mod depthwise;
 mod dispatch;
 pub(crate) mod forest;
@@ -15,12 +16,15 @@ mod math_tests;
 mod math_wide;
 mod micro;
 pub(crate) mod padded;
+mod pairs;
 pub(crate) mod patches;
+pub(crate) mod requantise;
 pub(crate) mod rows;
 pub(crate) mod sum;
 
 pub(crate) use dispatch::Fma;
 pub use dispatch::Isa;
+pub(crate) use pairs::{PANEL, Run};
 
 use crate::pool;
 

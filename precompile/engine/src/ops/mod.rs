@@ -51,7 +51,7 @@ mod norms;
 pub(crate) mod number;
 mod pool;
 mod quantize;
-mod quantized;
+pub(crate) mod quantized;
 mod rare_unary;
 mod recurrent;
 mod reduce;

@@ -41,8 +41,13 @@ pub(super) struct Placed {
 impl Placed {
     /// The convolution over `channels` of a group.
     pub(super) fn geometry(&self, channels: usize, transposed: bool) -> Geometry {
+        Geometry { transposed, ..self.unturned(channels) }.by_rows()
+    }
+
+    /// As [`Placed::geometry`], with axes as they are.
+    pub(super) fn unturned(&self, channels: usize) -> Geometry {
         let Placed { input, output, kernel, stride, dilation, pad, .. } = *self;
-        Geometry { channels, input, output, kernel, stride, dilation, pad, transposed }.by_rows()
+        Geometry { channels, input, output, kernel, stride, dilation, pad, transposed: false }
     }
 }
 
@@ -70,6 +75,11 @@ impl Window {
             pads: list("pads", 0)?,
             ceil: node.flag("ceil_mode", false)?,
         })
+    }
+
+    /// Distance of neighbours along the last axis.
+    pub(super) fn last_dilation(&self) -> usize {
+        self.dilations.as_ref().and_then(|all| all.last()).copied().unwrap_or(1)
     }
 
     fn spread(list: &Option<Vec<usize>>, rank: usize, offset: usize, default: usize) -> Result<[usize; AXES], Failure> {
