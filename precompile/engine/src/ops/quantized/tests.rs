@@ -65,14 +65,14 @@ proptest! {
     #[test]
     fn matrix_products_are_exact(
         (rows, columns, k) in (1usize..9, 1usize..40, 0usize..300),
-        (seed, a_signed, b_signed): (u64, bool, bool),
-        (zero_of_rows, zero_of_columns): (bool, bool),
+        (seed, a_signed, b_signed) in any::<(u64, bool, bool)>(),
+        (zero_of_rows, zero_of_columns) in any::<(bool, bool)>(),
     ) {
         let mut numbers = Numbers(seed);
         let (a, a_values) = numbers.tensor(&[2, rows, k], a_signed);
         let (b, b_values) = numbers.tensor(&[k, columns], b_signed);
-        let (a_zero, a_zeros) = numbers.tensor(if zero_of_rows { &[rows][..] } else { &[] }, a_signed);
-        let (b_zero, b_zeros) = numbers.tensor(if zero_of_columns { &[columns][..] } else { &[] }, b_signed);
+        let (a_zero, a_zeros) = numbers.tensor(&[rows][..usize::from(zero_of_rows)], a_signed);
+        let (b_zero, b_zeros) = numbers.tensor(&[columns][..usize::from(zero_of_columns)], b_signed);
         let element = |i: usize| {
             let (row, column) = (i / columns, i % columns);
             let (zero_a, zero_b) = (a_zeros[row % rows % a_zeros.len()], b_zeros[column % b_zeros.len()]);
@@ -148,7 +148,10 @@ fn convolution(shape: &Shape, output: &[usize], x: impl Fn(usize) -> i64, w: imp
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
-    fn convolutions_are_exact(shape in shape(), (seed, x_signed, w_signed, zero_each): (u64, bool, bool, bool)) {
+    fn convolutions_are_exact(
+        shape in shape(),
+        (seed, x_signed, w_signed, zero_each) in any::<(u64, bool, bool, bool)>(),
+    ) {
         let Shape { rank, groups, channels, features, input, kernel, stride, dilation, pad } = shape.clone();
         let mut numbers = Numbers(seed);
         let x_shape = [&[1, groups * channels], &input[..rank]].concat();
