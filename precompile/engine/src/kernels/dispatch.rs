@@ -58,9 +58,13 @@ pub(crate) trait Fma: Copy + Send + Sync + 'static {
     /// `sums[i] + a[0] * b[2 * i] + a[1] * b[2 * i + 1]`, modulo 2^32.
     #[inline(always)]
     fn add_pairs(sums: Sums, a: [i16; 2], b: &[i16; 16]) -> Sums {
-        let [first, second] = a.map(i32::from);
-        let pair = |i: usize| (first * i32::from(b[2 * i])).wrapping_add(second * i32::from(b[2 * i + 1]));
-        Sums(std::array::from_fn(|i| sums.0[i].wrapping_add(pair(i))))
+        let (first, second) = (i32::from(a[0]), i32::from(a[1]));
+        let mut out = sums.0;
+        for i in 0..8 {
+            let pair = (first * i32::from(b[2 * i])).wrapping_add(second * i32::from(b[2 * i + 1]));
+            out[i] = out[i].wrapping_add(pair);
+        }
+        Sums(out)
     }
 }
 

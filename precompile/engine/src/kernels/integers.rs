@@ -99,7 +99,11 @@ impl Totals<'_> {
     pub(crate) fn narrow(self) -> [i32; PANEL] {
         match self {
             Self::Narrow(sums) => *sums,
-            Self::Wide(sums) => sums.map(|sum| sum as i32),
+            Self::Wide(sums) => {
+                let mut out = [0; PANEL];
+                out.iter_mut().zip(sums).for_each(|(out, sum)| *out = *sum as i32);
+                out
+            }
         }
     }
 
@@ -212,11 +216,10 @@ impl<O: Finish> Part<'_, '_, O> {
     ) {
         let offset = group * self.product.group_stride;
         let left = self.product.left;
-        let line = |row: usize| left.from(self.row0 + row, offset);
         let ones: Vec<i64> = if panels.zeros.is_empty() {
             Vec::new()
         } else {
-            rows.clone().map(|row| sum_of(line(row), self.product.runs)).collect()
+            rows.clone().map(|row| sum_of(left.from(self.row0 + row, offset), self.product.runs)).collect()
         };
         let depth = panels.pairs.len() / panels.columns.div_ceil(PANEL).max(1);
         let columns = panels.columns.min(self.column0 + self.width) - self.column0;
@@ -225,17 +228,18 @@ impl<O: Finish> Part<'_, '_, O> {
             let panel = &panels.pairs[own / PANEL * depth..][..depth];
             let last = PANEL.min(columns - column);
             let mut row = rows.start;
-            macro_rules! tile {
-                ($($count:literal)*) => {
-                    match rows.end - row {
-                        $($count => self.tile::<F, $count>(std::array::from_fn(|r| line(row + r)), panel, cuts),)*
-                        _ => self.tile::<F, ROWS>(std::array::from_fn(|r| line(row + r)), panel, cuts),
-                    }
-                };
-            }
             while row < rows.end {
                 let count = ROWS.min(rows.end - row);
-                let mut tile: Tile = tile!(1 2 3);
+                let mut lines: [&[i16]; ROWS] = [&[]; ROWS];
+                for (r, line) in lines.iter_mut().enumerate().take(count) {
+                    *line = left.from(self.row0 + row + r, offset);
+                }
+                let mut tile = match lines {
+                    [a, ..] if count == 1 => tile::<F, 1>([a], panel, cuts),
+                    [a, b, ..] if count == 2 => tile::<F, 2>([a, b], panel, cuts),
+                    [a, b, c, _] if count == 3 => tile::<F, 3>([a, b, c], panel, cuts),
+                    all => tile::<F, ROWS>(all, panel, cuts),
+                };
                 for r in 0..count {
                     if !panels.zeros.is_empty() {
                         tile.take_off(r, &panels.zeros[own..own + last], ones[row + r - rows.start]);
@@ -247,24 +251,25 @@ impl<O: Finish> Part<'_, '_, O> {
             }
         }
     }
+}
 
-    #[inline(always)]
-    fn tile<F: Fma, const R: usize>(&self, lines: [&[i16]; R], panel: &[Pairs], cuts: &[Vec<Run>]) -> Tile {
-        if let [runs] = cuts {
-            let mut tile = [[0; PANEL]; ROWS];
-            tile[..R].copy_from_slice(&sums::<F, R>(lines, runs, panel));
-            return Tile::Narrow(tile);
-        }
-        let (mut tile, mut rest) = ([[0; PANEL]; ROWS], panel);
-        for runs in cuts {
-            let (panel, after) = rest.split_at(runs.iter().map(Run::pairs).sum());
-            rest = after;
-            for (row, sums) in tile.iter_mut().zip(sums::<F, R>(lines, runs, panel)) {
-                row.iter_mut().zip(sums).for_each(|(total, sum)| *total += i64::from(sum));
-            }
-        }
-        Tile::Wide(Box::new(tile))
+/// `R` rows by a panel, part by part of the chains.
+#[inline(always)]
+fn tile<F: Fma, const R: usize>(lines: [&[i16]; R], panel: &[Pairs], cuts: &[Vec<Run>]) -> Tile {
+    if let [runs] = cuts {
+        let mut tile = [[0; PANEL]; ROWS];
+        tile[..R].copy_from_slice(&sums::<F, R>(lines, runs, panel));
+        return Tile::Narrow(tile);
     }
+    let (mut tile, mut rest) = ([[0; PANEL]; ROWS], panel);
+    for runs in cuts {
+        let (panel, after) = rest.split_at(runs.iter().map(Run::pairs).sum());
+        rest = after;
+        for (row, sums) in tile.iter_mut().zip(sums::<F, R>(lines, runs, panel)) {
+            row.iter_mut().zip(sums).for_each(|(total, sum)| *total += i64::from(sum));
+        }
+    }
+    Tile::Wide(Box::new(tile))
 }
 
 /// Sums of up to [`ROWS`] rows by a panel.

@@ -38,7 +38,7 @@ pub(crate) fn sums<F: Fma, const R: usize>(lines: [&[i16]; R], runs: &[Run], pan
             left[r] = &lines[r][run.offset..].as_chunks::<2>().0[..panel.len()];
         }
         for (i, pairs) in panel.iter().enumerate() {
-            let wide = [0, 1].map(|half| widen(pairs, half));
+            let wide = [widen(pairs, 0), widen(pairs, 1)];
             for r in 0..R {
                 for half in 0..2 {
                     sums[r][half] = F::add_pairs(sums[r][half], left[r][i], &wide[half]);
