@@ -367,7 +367,7 @@ impl<'a> Chain<'a> {
         let (lift, divisor, back) = (number(Operation::Add)?, number(Operation::Div)?, number(Operation::Sub)?);
         let (least, most) = (number(Operation::Max)?, number(Operation::Min)?);
         self.cast(ElementType::I8)?;
-        let fits = (LIFT..LIFT + (1 << 32)).contains(&lift) && divisor > 0 && divisor.count_ones() == 1 && back >= 0;
+        let fits = (LIFT..LIFT + (1 << 31)).contains(&lift) && divisor > 0 && divisor.count_ones() == 1 && back >= 0;
         let (least, most) = (i8::try_from(least).ok()?, i8::try_from(most).ok()?);
         fits.then_some(Rounding { lift, shift: divisor.trailing_zeros(), back, least, most })
     }
@@ -376,3 +376,6 @@ impl<'a> Chain<'a> {
         Merged { steps: self.steps, output: self.value, work }
     }
 }
+
+#[cfg(test)]
+mod tests;

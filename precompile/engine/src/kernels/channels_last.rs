@@ -60,7 +60,6 @@ impl Layout {
         sizes.into_iter().try_fold(1usize, usize::checked_mul)?.checked_add(1)
     }
 
-
     /// Writes the images, whose channels are the slowest axis, into `out`, which holds zeros. `centre` is given the channel.
     pub(crate) fn fill<T: Copy + Sync>(&self, images: &[T], centre: impl Fn(T, usize) -> i16 + Sync, out: &mut [i16]) {
         let Geometry { input, pad, .. } = self.geometry;

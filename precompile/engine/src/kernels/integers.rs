@@ -166,10 +166,14 @@ impl<O: Finish> Product<'_, O> {
             if whole >= 2 && pieces > 1 {
                 let step = whole.div_ceil(pieces) * PANEL;
                 let parts = out.chunks_mut(step).enumerate().collect();
-                return pool::each(parts, || (), |(), (i, out): (usize, &mut [O::Out])| {
-                    let width = out.len();
-                    dispatch::run(isa, Part { product: self, row0: 0, column0: i * step, width, out });
-                });
+                return pool::each(
+                    parts,
+                    || (),
+                    |(), (i, out): (usize, &mut [O::Out])| {
+                        let width = out.len();
+                        dispatch::run(isa, Part { product: self, row0: 0, column0: i * step, width, out });
+                    },
+                );
             }
         }
         super::parallel_parts(out, width, k, |row0, out| {

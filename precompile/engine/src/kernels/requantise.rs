@@ -1,4 +1,5 @@
-//! `int32` sums to `int8`: `clamp((sum * M + 2^(s-1)) >> s)`, moved by a zero point, as `exact-i8/v1` has it.
+//! `int32` sums to `int8`: `clamp((sum * M + 2^(s-1)) >> s)`, moved by a zero point, as `exact-i8/v1` has it; and the floats
+//! that come in.
 
 use super::dispatch::{self, Fma, Isa, Work};
 use super::integers::{Finish, Totals};
@@ -7,8 +8,8 @@ use super::pairs::PANEL;
 /// How much is added to products before they are shifted, at least: none is negative then.
 pub(crate) const LIFT: i64 = 1 << 62;
 
-/// `min(max(((sum + bias) * factor + lift) >> shift) - back, least), most)`. With `|factor| < 2^31` and a lift of 2^62 and
-/// little more, nothing passes 63 bits, and shifting is dividing.
+/// `min(max(((sum + bias) * factor + lift) >> shift) - back, least), most)`. With `|factor| < 2^31` and a lift from
+/// 2^62 to less than 2^31 above, no sum is negative or passes 63 bits, and shifting is dividing.
 #[derive(Clone, Debug)]
 pub(crate) struct Requantise {
     /// Of all columns, or one for all.
@@ -130,5 +131,26 @@ pub(crate) fn add(isa: Isa, a: &[i8], term: Term, other: Other<'_>, rounding: Ro
 pub(crate) fn look_up(table: &[i8; 256], values: &mut [i8]) {
     super::parallel_parts(values, 1, 8, |_, values| {
         values.iter_mut().for_each(|x| *x = table[usize::from(x.cast_unsigned() ^ 0x80)]);
+    });
+}
+
+/// `round(x / scale) + zero`, rounded to even and clamped; `zero` of what is no number.
+pub(crate) fn quantise(isa: Isa, values: &[f32], scale: f32, zero: i8, out: &mut [i8]) {
+    struct Quantise<'a>(&'a [f32], f32, i8, &'a mut [i8]);
+    impl Work for Quantise<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<F: Fma>(self) {
+            let Self(values, scale, zero, out) = self;
+            let zero = i32::from(zero);
+            let (least, most) = ((-128 - zero) as f32, (127 - zero) as f32);
+            for (out, x) in out.iter_mut().zip(values) {
+                // Bounds are whole numbers, so that clamping first changes nothing; NaN stays, and is cast to 0.
+                *out = ((x / scale).round_ties_even().clamp(least, most) as i32 + zero) as i8;
+            }
+        }
+    }
+    super::parallel_parts(out, 1, 16, |first, out| {
+        dispatch::run(isa, Quantise(&values[first..first + out.len()], scale, zero, out));
     });
 }

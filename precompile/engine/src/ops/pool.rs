@@ -10,7 +10,7 @@ use crate::graph::{Context, Node};
 use crate::kernels::parallel_parts;
 use crate::kernels::patches::AXES;
 use crate::kernels::sum::{LANES, fold_lanes, sum16};
-use crate::tensor::{ElementType, Tensor};
+use crate::tensor::{Element, ElementType, Tensor};
 
 pub(super) const OPERATORS: &[Operator] = &[
     Operator::onnx("AveragePool", 1..=LATEST, average_pool),
@@ -123,19 +123,26 @@ fn max_pool(node: &Node<'_>) -> Built {
     kernel(move |inputs, context| {
         let x = inputs.get(0)?;
         let placed = place(&window, x)?;
-        if !indices && x.element_type() == ElementType::F32 {
-            return Ok(vec![max_rows(x, &placed, context)?]);
-        }
         let kind = x.element_type();
+        match kind {
+            _ if indices => {}
+            ElementType::F32 => return Ok(vec![max_rows(x, &placed, f32::NEG_INFINITY, context)?]),
+            ElementType::I8 => return Ok(vec![max_rows(x, &placed, i8::MIN, context)?]),
+            ElementType::U8 => return Ok(vec![max_rows(x, &placed, u8::MIN, context)?]),
+            _ => {}
+        }
         numeric!(kind, T => max_any::<T>(x, &placed, by_column, context), else Err(failure::wrong_type(format!("MaxPool does not take {kind}"))))
     })
 }
 
-/// The greatest of each window, first along rows, then across: whole rows at a time.
-fn max_rows(x: &Tensor, placed: &Placed, context: &Context) -> Result<Tensor, Failure> {
+/// The greatest of each window, first along rows, then across: whole rows at a time. None is less than `least`.
+fn max_rows<T>(x: &Tensor, placed: &Placed, least: T, context: &Context) -> Result<Tensor, Failure>
+where
+    T: Element + Copy + PartialOrd + Send + Sync,
+{
     let (shape, _, input, output) = pooled_shape(x, placed)?;
-    let values = x.values::<f32>()?;
-    let mut out = context.zeros::<f32>(shape.iter().product())?;
+    let values = x.values::<T>()?;
+    let mut out = context.zeros::<T>(shape.iter().product())?;
     let source = |axis: usize, o: usize, k: usize| {
         (o * placed.stride[axis] + k * placed.dilation[axis])
             .checked_sub(placed.pad[axis])
@@ -155,7 +162,7 @@ fn max_rows(x: &Tensor, placed: &Placed, context: &Context) -> Result<Tensor, Fa
             let plane = &values[(first + i) * input..(first + i + 1) * input];
             for (row, out) in out.chunks_exact_mut(columns).enumerate() {
                 let (z, y) = (row / placed.output[1], row % placed.output[1]);
-                out.fill(f32::NEG_INFINITY);
+                out.fill(least);
                 for i in (0..placed.kernel[0]).filter_map(|k| source(0, z, k)) {
                     for j in (0..placed.kernel[1]).filter_map(|k| source(1, y, k)) {
                         let line = &plane[(i * placed.input[1] + j) * width..][..width];

@@ -7,6 +7,7 @@ use super::shape::{around, axis};
 use super::{Built, LATEST, Operator, kernel};
 use crate::failure::{self, Failure};
 use crate::graph::{Context, Node};
+use crate::kernels::requantise::quantise;
 use crate::tensor::{Data, ElementType, Tensor};
 
 pub(super) const OPERATORS: &[Operator] = &[
@@ -143,6 +144,13 @@ fn quantize(node: &Node<'_>) -> Built {
         let spread = Spread::new(x.shape(), scale, along, block)?;
         let zeros = zero_points(inputs.optional(2), scale, context)?;
         let kind = inputs.optional(2).map(Tensor::element_type).or(kind).unwrap_or(ElementType::U8);
+        if let (Data::F32(values), Data::F32(scale), [zero]) = (x.data(), scale.data(), &zeros[..])
+            && let ([scale], ElementType::I8) = (&scale[..], kind)
+        {
+            let mut out = context.zeros::<i8>(values.len())?;
+            quantise(context.isa(), values, *scale, *zero as i8, &mut out);
+            return Ok(vec![Tensor::new(x.shape(), out)?]);
+        }
         let scales = widen(scale, context)?;
         let mut values = widen_numbers(x, context)?;
         let half = match x.data() {

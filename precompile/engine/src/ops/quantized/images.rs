@@ -127,8 +127,7 @@ impl Convolution {
         let features = weights.features * self.groups;
         let mut shape = vec![tensor.shape()[0], features];
         shape.extend(&placed.output[AXES - weights.kernel.len()..]);
-        let layout =
-            Layout::new(placed.unturned(weights.channels), tensor.shape()[0], self.groups, weights.pieces);
+        let layout = Layout::new(placed.unturned(weights.channels), tensor.shape()[0], self.groups, weights.pieces);
         let total = count(&shape)?;
         let macs = weights.channels * weights.kernel.iter().product::<usize>();
         context.count_macs((total as u64).saturating_mul(macs as u64));

@@ -27,7 +27,8 @@ pub(crate) fn moved(term: Term, addend: Tensor, rounding: Rounding) -> Kernel {
         let shape = broadcast(&[x.shape(), addend.shape()])?;
         let x = expand(x, &shape, context)?;
         let ones = addend.shape().iter().take_while(|length| **length == 1).count();
-        let addend = if shape.ends_with(&addend.shape()[ones..]) { addend.clone() } else { expand(&addend, &shape, context)? };
+        let addend =
+            if shape.ends_with(&addend.shape()[ones..]) { addend.clone() } else { expand(&addend, &shape, context)? };
         let mut out = context.zeros::<i8>(x.len())?;
         if !out.is_empty() {
             add(context.isa(), x.values()?, term, Other::Constants(addend.values()?), rounding, &mut out);

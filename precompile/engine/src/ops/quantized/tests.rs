@@ -131,12 +131,12 @@ fn convolution(shape: &Shape, output: &[usize], x: impl Fn(usize) -> i64, w: imp
             for tap in 0..size {
                 let offset = at(tap, &kernel[..rank]);
                 let source = (0..rank).map(|a| (place[a] * stride[a] + offset[a] * dilation[a]).checked_sub(pad[a]));
-                let source: Option<Vec<usize>> =
-                    source.enumerate().map(|(a, i)| i.filter(|i| *i < input[a])).collect();
+                let source: Option<Vec<usize>> = source.enumerate().map(|(a, i)| i.filter(|i| *i < input[a])).collect();
                 let Some(source) = source else { continue };
                 let inside = source.iter().zip(&input).fold(0, |index, (i, length)| index * length + i);
                 let plane = input[..rank].iter().product::<usize>();
-                sum += x((group * channels + channel) * plane + inside) * w((feature * channels + channel) * size + tap);
+                sum +=
+                    x((group * channels + channel) * plane + inside) * w((feature * channels + channel) * size + tap);
             }
         }
         sum as i32
