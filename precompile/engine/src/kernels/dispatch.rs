@@ -1,7 +1,7 @@
 //! One generic kernel, compiled once for each instruction set. Results never depend on which one runs.
 //!
-//! The only `unsafe` of the engine is here: a function compiled for AVX may be called only where the CPU has AVX, which
-//! is checked right before.
+//! The only `unsafe` of the exact engine is here: a function compiled for AVX, and an instruction of AVX, may be called only
+//! where the CPU has it, which is checked right before.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{_mm256_add_epi32, _mm256_madd_epi16, _mm256_set1_epi32};
@@ -72,10 +72,10 @@ pub(crate) trait Fma: Copy + Send + Sync + 'static {
 #[derive(Clone, Copy)]
 pub(crate) struct Sums(pub(crate) [i32; 8]);
 
-/// Instructions of AVX2 or AVX-512. Only [`run`] names it: where its functions run, the CPU has them.
+/// Instructions of AVX2 or AVX-512. Nobody but [`run`] can name it: where its functions run, the CPU has them.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
-pub(crate) struct Hardware<const WIDE: bool>;
+struct Hardware<const WIDE: bool>;
 
 #[cfg(target_arch = "x86_64")]
 impl<const WIDE: bool> Fma for Hardware<WIDE> {

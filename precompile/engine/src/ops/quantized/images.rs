@@ -75,6 +75,15 @@ impl Weights {
     }
 }
 
+impl Weights {
+    /// Elements that weights of `shape` take at most.
+    fn len(shape: &[usize], groups: usize) -> Result<usize, Failure> {
+        let features = shape.first().map_or(0, |all| all.div_ceil(groups).next_multiple_of(PANEL));
+        let channels = shape.get(1).map_or(0, |channels| channels.next_multiple_of(2));
+        count(&[&[groups, features, channels], shape.get(2..).unwrap_or_default()].concat())
+    }
+}
+
 /// Spatial dimensions, with ones in front.
 fn in_front(dimensions: &[usize]) -> [usize; AXES] {
     let mut out = [1; AXES];
@@ -113,7 +122,7 @@ impl Convolution {
             Some(_) => None,
             None => {
                 let w = inputs.get(w)?;
-                context.claim::<i16>(w.len())?;
+                context.claim::<i16>(Weights::len(w.shape(), self.groups)?)?;
                 Some(Weights::new(w, inputs.optional(w_zero), self.groups, self.window.last_dilation())?)
             }
         };
