@@ -207,7 +207,7 @@ def main():
     ids = random.integers(0, 30_522, (1, 128))
     entries = [
         write(folder, "MiniLM-L6", encoder(6, 384, 12, 1536, 30_522, 1), [ids]),
-        write(folder, "encoder", encoder(2, 128, 4, 512, 1_000, 2), [random.integers(0, 1_000, (8, 32))], True),
+        write(folder, "encoder", encoder(2, 128, 4, 512, 1_000, 2), [random.integers(0, 1_000, (256, 32))], True),
         write(folder, "ResNet-18", resnet(3), [normal(1, 3, 224, 224)]),
         quantised(folder, "ResNet-18", 1, 3, 224, 224),
         write(folder, "MLP", perceptron([32, 256, 256, 64, 1], 4), [normal(32, 32)], True),
