@@ -4,7 +4,10 @@
 //! where the CPU has it, which is checked right before.
 
 #[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::{_mm256_add_epi32, _mm256_madd_epi16, _mm256_set1_epi32};
+use std::{
+    arch::x86_64::{__m256i, _mm256_add_epi32, _mm256_madd_epi16, _mm256_set1_epi32},
+    mem::transmute,
+};
 
 /// Instruction sets with a path of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,9 +94,10 @@ impl<const WIDE: bool> Fma for Hardware<WIDE> {
     fn add_pairs(sums: Sums, a: [i16; 2], b: &[i16; 16]) -> Sums {
         // SAFETY: `run` checked for AVX2; arrays and registers of the same size hold any bits.
         unsafe {
-            let a = _mm256_set1_epi32(std::mem::transmute::<[i16; 2], i32>(a));
-            let products = _mm256_madd_epi16(a, std::mem::transmute::<[i16; 16], _>(*b));
-            Sums(std::mem::transmute::<_, [i32; 8]>(_mm256_add_epi32(std::mem::transmute(sums.0), products)))
+            let a = _mm256_set1_epi32(transmute::<[i16; 2], i32>(a));
+            let products = _mm256_madd_epi16(a, transmute::<[i16; 16], __m256i>(*b));
+            let sums = transmute::<[i32; 8], __m256i>(sums.0);
+            Sums(transmute::<__m256i, [i32; 8]>(_mm256_add_epi32(sums, products)))
         }
     }
 }

@@ -261,45 +261,46 @@ impl<O: Finish> Part<'_, '_, O> {
 #[inline(always)]
 fn tile<F: Fma, const R: usize>(lines: [&[i16]; R], panel: &[Pairs], cuts: &[Vec<Run>]) -> Tile {
     if let [runs] = cuts {
-        let mut tile = [[0; PANEL]; ROWS];
-        tile[..R].copy_from_slice(&sums::<F, R>(lines, runs, panel));
-        return Tile::Narrow(tile);
+        let mut narrow = [[0; PANEL]; ROWS];
+        narrow[..R].copy_from_slice(&sums::<F, R>(lines, runs, panel));
+        return Tile { narrow, wide: None };
     }
-    let (mut tile, mut rest) = ([[0; PANEL]; ROWS], panel);
+    let (mut wide, mut rest) = (Box::new([[0; PANEL]; ROWS]), panel);
     for runs in cuts {
         let (panel, after) = rest.split_at(runs.iter().map(Run::pairs).sum());
         rest = after;
-        for (row, sums) in tile.iter_mut().zip(sums::<F, R>(lines, runs, panel)) {
+        for (row, sums) in wide.iter_mut().zip(sums::<F, R>(lines, runs, panel)) {
             row.iter_mut().zip(sums).for_each(|(total, sum)| *total += i64::from(sum));
         }
     }
-    Tile::Wide(Box::new(tile))
+    Tile { narrow: [[0; PANEL]; ROWS], wide: Some(wide) }
 }
 
 /// Sums of up to [`ROWS`] rows by a panel.
-enum Tile {
-    Narrow([[i32; PANEL]; ROWS]),
-    Wide(Box<[[i64; PANEL]; ROWS]>),
+struct Tile {
+    narrow: [[i32; PANEL]; ROWS],
+    /// Of chains that may not fit, instead.
+    wide: Option<Box<[[i64; PANEL]; ROWS]>>,
 }
 
 impl Tile {
     #[inline(always)]
     fn row(&self, row: usize) -> Totals<'_> {
-        match self {
-            Self::Narrow(rows) => Totals::Narrow(&rows[row]),
-            Self::Wide(rows) => Totals::Wide(&rows[row]),
+        match &self.wide {
+            None => Totals::Narrow(&self.narrow[row]),
+            Some(rows) => Totals::Wide(&rows[row]),
         }
     }
 
     /// Takes `zeros` times the sum of the row off.
     #[inline(always)]
     fn take_off(&mut self, row: usize, zeros: &[i32], ones: i64) {
-        match self {
-            Self::Narrow(rows) => {
-                let sums = rows[row].iter_mut().zip(zeros);
+        match &mut self.wide {
+            None => {
+                let sums = self.narrow[row].iter_mut().zip(zeros);
                 sums.for_each(|(sum, zero)| *sum = sum.wrapping_sub(zero.wrapping_mul(ones as i32)));
             }
-            Self::Wide(rows) => {
+            Some(rows) => {
                 rows[row].iter_mut().zip(zeros).for_each(|(sum, zero)| *sum -= i64::from(*zero) * ones);
             }
         }
