@@ -87,13 +87,18 @@ impl Context {
     }
 
     /// As [`Context::zeros`], for who writes every element: what the buffer holds does not matter.
-    pub(crate) fn room(&self, count: usize) -> Result<Vec<f32>, Failure> {
-        self.claim::<f32>(count)?;
-        let spare = self.spare_of::<f32>(count).map(|mut spare| {
-            spare.resize(count, 0.0);
+    pub(crate) fn room<T: Element>(&self, count: usize) -> Result<Vec<T>, Failure> {
+        self.claim::<T>(count)?;
+        Ok(self.claimed_room(count))
+    }
+
+    /// As [`Context::room`], of elements that are counted already.
+    pub(crate) fn claimed_room<T: Element>(&self, count: usize) -> Vec<T> {
+        let spare = self.spare_of::<T>(count).map(|mut spare| {
+            spare.resize(count, T::default());
             spare
         });
-        Ok(spare.unwrap_or_else(|| vec![0.0; count]))
+        spare.unwrap_or_else(|| vec![T::default(); count])
     }
 
     /// Keeps the buffer of a value for others to write to, where nobody else holds it.
@@ -182,7 +187,7 @@ mod tests {
 
     fn left_by_a_run(count: usize) -> Spares {
         let context = Context::unbounded(Isa::Portable);
-        let value = Tensor::vector(context.room(count).unwrap());
+        let value = Tensor::vector(context.room::<f32>(count).unwrap());
         context.recycle(value);
         context.into_spares()
     }

@@ -83,11 +83,11 @@ impl Layout {
         row * self.row() + along % stride[2] * self.phase_length + along / stride[2]
     }
 
-    /// Lays out images, one after the other.
-    pub(crate) fn pad(&self, images: &[f32]) -> Padded<'_> {
+    /// Lays out images, one after the other, in `values`: as many elements as [`Layout::elements`] says, whatever they hold.
+    pub(crate) fn pad(&self, images: &[f32], mut values: Vec<f32>) -> Padded<'_> {
         let (plane, channel) = (self.plane(), self.channel());
-        let mut values = vec![0.0; self.padded_len(images.len())];
-        let end = values.len() - PANEL;
+        let end = self.padded_len(images.len()) - PANEL;
+        values[end..].fill(0.0);
         parallel_parts(&mut values[..end], channel, 8, |first, part| {
             for (i, out) in part.chunks_exact_mut(channel).enumerate() {
                 self.pad_channel(&images[(first + i) * plane..(first + i + 1) * plane], out);
@@ -101,20 +101,21 @@ impl Layout {
         for (i, row) in out.chunks_exact_mut(self.row()).enumerate() {
             let (z, y) = ((i / self.rows).wrapping_sub(pad[0]), (i % self.rows).wrapping_sub(pad[1]));
             if z >= depth || y >= height {
+                row.fill(0.0);
                 continue;
             }
             let line = &plane[(z * height + y) * width..][..width];
             for (phase, out) in row.chunks_exact_mut(self.phase_length).enumerate() {
                 // Places `j` of this phase for which `j * stride + phase` is in the image.
-                let first = pad[2].saturating_sub(phase).div_ceil(stride[2]);
-                let from = first * stride[2] + phase - pad[2];
-                if first >= out.len() || from >= width {
-                    continue;
-                }
-                let (out, line) = (&mut out[first..], &line[from..]);
+                let first = pad[2].saturating_sub(phase).div_ceil(stride[2]).min(out.len());
+                let line = &line[(first * stride[2] + phase).saturating_sub(pad[2]).min(width)..];
+                let inside = line.len().div_ceil(stride[2]).min(out.len() - first);
+                let (before, rest) = out.split_at_mut(first);
+                let (out, after) = rest.split_at_mut(inside);
+                before.fill(0.0);
+                after.fill(0.0);
                 if stride[2] == 1 {
-                    let length = out.len().min(line.len());
-                    out[..length].copy_from_slice(&line[..length]);
+                    out.copy_from_slice(&line[..inside]);
                 } else {
                     out.iter_mut().zip(line.iter().step_by(stride[2])).for_each(|(x, v)| *x = *v);
                 }
@@ -127,7 +128,7 @@ impl Layout {
 pub(crate) struct Padded<'a> {
     layout: &'a Layout,
     /// With room for a panel behind the last one.
-    values: Vec<f32>,
+    pub(crate) values: Vec<f32>,
 }
 
 impl Padded<'_> {
@@ -210,7 +211,7 @@ mod tests {
         ] {
             let image: Vec<f32> = (1..=3 * geometry.input.iter().product::<usize>()).map(|i| i as f32).collect();
             let layout = Layout::of(geometry).expect("few zeros");
-            let padded = layout.pad(&image);
+            let padded = layout.pad(&image, vec![f32::NAN; Layout::elements(geometry, image.len())]);
             let (plain, padded) = (Patches { image: &image, geometry }, padded.patches(0));
             let (lines, k) = (geometry.output.iter().product::<usize>(), geometry.k());
             for line0 in (0..lines).step_by(PANEL) {

@@ -5,6 +5,7 @@ use super::shape::{axis, count, strides};
 use super::{Built, LATEST, Operator, kernel};
 use crate::failure::{self, Failure};
 use crate::graph::{Context, Node};
+use crate::kernels::parallel_parts;
 use crate::tensor::{Data, Element, Tensor};
 use crate::with_data;
 
@@ -149,9 +150,9 @@ fn pad(node: &Node<'_>) -> Built {
         context: &Context,
     ) -> Result<Data, Failure> {
         let shape: Vec<usize> = sources.iter().map(Vec::len).collect();
-        let mut out = context.reserve::<T>(count(&shape)?)?;
+        let mut out = context.room::<T>(count(&shape)?)?;
         let Some((columns, outer)) = sources.split_last() else {
-            out.extend_from_slice(v);
+            out.clone_from_slice(v);
             return Ok(T::wrap(out.into()));
         };
         // Where the last axis is only moved, its elements are copied as one run.
@@ -160,21 +161,29 @@ fn pad(node: &Node<'_>) -> Built {
         let moved = columns[first..].iter().take(inner.len()).all(Option::is_some)
             && inner.windows(2).all(|w| w[1] == w[0] + 1);
         let places = strides(&shape[..outer.len()]);
-        for row in 0..shape[..outer.len()].iter().product() {
-            let start =
-                (0..outer.len()).try_fold(0, |sum, a| Some(sum + outer[a][row / places[a] % shape[a]]? * own[a]));
-            match (start, inner.first()) {
-                (Some(start), Some(from)) if moved => {
-                    out.extend(std::iter::repeat_n(&outside, first).cloned());
-                    out.extend_from_slice(&v[start + from..start + from + inner.len()]);
-                    out.extend(std::iter::repeat_n(&outside, columns.len() - first - inner.len()).cloned());
-                }
-                (Some(start), _) => {
-                    out.extend(columns.iter().map(|c| c.map_or_else(|| outside.clone(), |c| v[start + c].clone())))
-                }
-                (None, _) => out.extend(std::iter::repeat_n(&outside, columns.len()).cloned()),
-            }
+        if out.is_empty() {
+            return Ok(T::wrap(out.into()));
         }
+        parallel_parts(&mut out, columns.len(), 8, |row0, part| {
+            for (i, out) in part.chunks_exact_mut(columns.len()).enumerate() {
+                let place = |a: usize| (row0 + i) / places[a] % shape[a];
+                let start = (0..outer.len()).try_fold(0, |sum, a| Some(sum + outer[a][place(a)]? * own[a]));
+                match (start, inner.first()) {
+                    (Some(start), Some(from)) if moved => {
+                        let (before, rest) = out.split_at_mut(first);
+                        let (inside, after) = rest.split_at_mut(inner.len());
+                        before.fill(outside.clone());
+                        inside.clone_from_slice(&v[start + from..start + from + inner.len()]);
+                        after.fill(outside.clone());
+                    }
+                    (Some(start), _) => {
+                        let values = columns.iter().map(|c| c.map_or(&outside, |c| &v[start + c]));
+                        out.iter_mut().zip(values).for_each(|(out, value)| *out = value.clone());
+                    }
+                    (None, _) => out.fill(outside.clone()),
+                }
+            }
+        });
         Ok(T::wrap(out.into()))
     }
     /// The value outside, of the type of the tensor.

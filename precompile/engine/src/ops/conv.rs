@@ -292,7 +292,8 @@ fn products(job: &Job<'_>, out: &mut [f32], context: &Context) {
     let flat: Vec<Strided<'_>> =
         sources.iter().map(|s| Strided { data: s.image, line_stride: 1, k_stride: plane }).collect();
     let layout = if geometry.is_pointwise() { None } else { Layout::of(geometry) };
-    let padded = layout.as_ref().map(|layout| layout.pad(image));
+    let room = || context.claimed_room(Layout::elements(geometry, image.len()));
+    let padded = layout.as_ref().map(|layout| layout.pad(image, room()));
     let laid_out: Vec<PaddedPatches<'_>> =
         padded.iter().flat_map(|padded| (0..sources.len()).map(|i| padded.patches(i))).collect();
     let ends: Vec<_> = (0..sources.len())
@@ -319,4 +320,7 @@ fn products(job: &Job<'_>, out: &mut [f32], context: &Context) {
     };
     let all: Vec<_> = (0..sources.len()).map(product).collect();
     multiply(context.isa(), &all, out);
+    if let Some(padded) = padded {
+        context.recycle(Tensor::vector(padded.values));
+    }
 }
