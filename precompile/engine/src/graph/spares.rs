@@ -23,11 +23,13 @@ impl Spares {
         self.buffers.push(values);
     }
 
-    /// The smallest that has room for `count` elements, and is not much too large. It still has elements.
+    /// The smallest that has room for `count` elements, and is not much too large; if there is one, of those that still have so
+    /// many, as others have to be filled up.
     pub(super) fn find(&mut self, count: usize) -> Option<Vec<f32>> {
         let fits = |values: &Vec<f32>| (count..=count.saturating_mul(4)).contains(&values.capacity());
         let best = (0..self.buffers.len()).filter(|i| fits(&self.buffers[*i]));
-        let values = self.buffers.swap_remove(best.min_by_key(|i| self.buffers[*i].capacity())?);
+        let order = |i: &usize| (self.buffers[*i].len() < count, self.buffers[*i].capacity());
+        let values = self.buffers.swap_remove(best.min_by_key(order)?);
         self.bytes -= bytes_of(&values);
         Some(values)
     }

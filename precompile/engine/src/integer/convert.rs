@@ -114,6 +114,9 @@ pub fn convert(file: &Bytes) -> Result<Converted, NotInteger> {
         let name = input.name.clone().unwrap_or_default();
         converter.waiting.insert(name.clone(), Waiting::new(Origin::Input(name)));
     }
+    if let Some(node) = graph.node.iter().find(|node| node.output.is_empty()) {
+        return Err(invalid(format!("a node {} has no output", operator(node))).into());
+    }
     graph.node.iter().try_for_each(|node| converter.node(node))?;
     let mut steps = Vec::new();
     for output in &graph.output {

@@ -204,6 +204,23 @@ fn scales_that_are_no_constants_are_refused() {
 }
 
 #[test]
+fn empty_scales_and_nodes_without_outputs_are_refused() {
+    let change = |change: fn(&mut GraphProto)| {
+        let mut model =
+            onnx::decode(Made { extra: vec!["wf"], ..Made::new("MatMul") }.model(), &Limits::default()).unwrap();
+        change(model.graph.as_mut().unwrap());
+        convert(&model.encode_to_vec().into()).expect_err("it is refused").to_string()
+    };
+    let refused = change(|graph| {
+        let scale = graph.initializer.iter_mut().find(|tensor| tensor.name.as_deref() == Some("ws"));
+        *scale.unwrap() = to_proto("ws", &Tensor::vector(Vec::<f32>::new()));
+    });
+    assert!(refused.contains("expected a scale, got an empty tensor"), "{refused}");
+    let refused = change(|graph| graph.node[3].output.clear());
+    assert!(refused.contains("a node MatMul has no output"), "{refused}");
+}
+
+#[test]
 fn sums_that_may_overflow_are_refused() {
     let weights = Tensor::new([1 << 18, 1], vec![100i8; 1 << 18]).unwrap();
     let refused = Made { extra: vec!["wf"], weights, ..Made::new("MatMul") }.refused();

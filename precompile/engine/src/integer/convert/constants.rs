@@ -34,6 +34,9 @@ impl Converter<'_> {
         let scales = self.constant(scale).ok_or_else(dynamic)?;
         let scales: Vec<f64> =
             scales.values::<f32>().map_err(|_| dynamic())?.iter().map(|scale| f64::from(*scale)).collect();
+        if scales.is_empty() {
+            return Err(NotInteger::Form(what.into(), "expected a scale, got an empty tensor"));
+        }
         if zero.is_empty() {
             return Ok((scales, -128));
         }

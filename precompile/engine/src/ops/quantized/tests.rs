@@ -182,6 +182,61 @@ proptest! {
     }
 }
 
+/// Each feature has its own bias, scale and zero point, on either path: with groups of one channel, and without groups.
+#[test]
+fn scaled_convolutions_keep_features_apart() {
+    for (groups, channels, features) in [(1, 3, 20), (20, 1, 1)] {
+        let shape = Shape {
+            rank: 2,
+            groups,
+            channels,
+            features,
+            input: [5, 7, 1],
+            kernel: [3, 2, 1],
+            stride: [1, 2, 1],
+            dilation: [1; AXES],
+            pad: [1, 0, 0],
+        };
+        let mut numbers = Numbers(7);
+        let all = groups * features;
+        let (x, x_values) = numbers.tensor(&[1, groups * channels, 5, 7], false);
+        let (w, w_values) = numbers.tensor(&[all, channels, 3, 2], true);
+        let (w_zero, w_zeros) = numbers.tensor(&[all], true);
+        let biases: Vec<i32> = (0..all as i32).map(|i| (i - 10) * 5_000).collect();
+        let scales: Vec<f32> = (0..all).map(|i| 0.001 + i as f32 * 0.0003).collect();
+        let (one, y_scale) = (Tensor::scalar(0.5f32), Tensor::scalar(0.25f32));
+        let inputs = [
+            x,
+            one,
+            Tensor::scalar(100u8),
+            w,
+            Tensor::vector(scales.clone()),
+            w_zero,
+            y_scale,
+            Tensor::scalar(-3i8),
+            Tensor::vector(biases.clone()),
+        ];
+        let group = AttributeProto {
+            name: Some("group".into()),
+            i: Some(groups as i64),
+            r#type: Some(code::INT),
+            ..Default::default()
+        };
+        let attributes = [ints("strides", &[1, 2]), ints("pads", &[1, 0, 1, 0]), group];
+        for answer in answers("QLinearConv", &attributes, &inputs, &[3, 4, 5, 8]) {
+            assert_eq!(answer.shape(), [1, all, 5, 3]);
+            let size = channels * 6;
+            let sums = convolution(&shape, &[5, 3], |i| x_values[i] - 100, |i| w_values[i] - w_zeros[i / size]);
+            for (i, (sum, got)) in sums.iter().zip(answer.values::<i8>().unwrap()).enumerate() {
+                let total = f64::from(*sum + biases[i / 15]);
+                let expected = (total * (2.0 * f64::from(scales[i / 15]))) as f32;
+                let expected = (expected.round_ties_even() - 3.0).clamp(-128.0, 127.0);
+                assert_eq!(f32::from(*got), expected, "element {i} in {groups} groups");
+            }
+        }
+    }
+}
+
 /// Sums that pass 32 bits wrap where the output has 32, and are exact where they are scaled.
 #[test]
 fn sums_of_long_chains_are_exact() {
