@@ -152,9 +152,13 @@ fn tile(isa: Isa) -> usize {
     }
 }
 
-/// Rows of each of the tiles that `rows` rows take: about equally many, so that the last one is not nearly empty.
-fn even_tile(rows: usize, isa: Isa) -> usize {
-    rows.div_ceil(rows.div_ceil(tile(isa)))
+/// Rows of a tile of lines, whose addresses take registers, too.
+const LINES_TILE: usize = 6;
+
+/// Rows of each of the tiles of at most `most` that `rows` rows take: about equally many, so that the last one is not nearly
+/// empty.
+fn even_tile(rows: usize, most: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(most))
 }
 
 fn pack_lines(source: &dyn Pack, line0: usize, lines: usize, width: usize, k0: usize, depth: usize, out: &mut [f32]) {
@@ -164,9 +168,9 @@ fn pack_lines(source: &dyn Pack, line0: usize, lines: usize, width: usize, k0: u
     }
 }
 
-/// Rows of a left operand to read where they are: few enough, and if there are registers for the addresses of a tile's.
-fn lines_of(source: &dyn Pack, first: usize, count: usize, k0: usize, depth: usize, isa: Isa) -> Option<Vec<&[f32]>> {
-    if count == 1 || count * depth > LINES_MAX || isa == Isa::Avx512 {
+/// Rows of a left operand to read where they are, if they are few enough.
+fn lines_of(source: &dyn Pack, first: usize, count: usize, k0: usize, depth: usize) -> Option<Vec<&[f32]>> {
+    if count == 1 || count * depth > LINES_MAX {
         return None;
     }
     (first..first + count).map(|line| source.line(line, k0, depth)).collect()
@@ -303,11 +307,11 @@ impl Task<'_> {
                 let (rows, height) = match product.left {
                     Operand::Packed(packed) => (Rows::Tiles(packed.from(self.row0 + row, k0)), packed.width),
                     Operand::Source(source) => {
-                        let height = even_tile(count, isa);
-                        lines = lines_of(source, self.row0 + row, count, k0, depth, isa);
+                        lines = lines_of(source, self.row0 + row, count, k0, depth);
                         if let Some(lines) = &lines {
-                            (Rows::Lines(lines), height)
+                            (Rows::Lines(lines), even_tile(count, tile(isa).min(LINES_TILE)))
                         } else {
+                            let height = even_tile(count, tile(isa));
                             left.resize(count.next_multiple_of(height) * depth, 0.0);
                             pack_lines(source, self.row0 + row, count, height, k0, depth, left);
                             (Rows::Tiles(left), height)

@@ -6,9 +6,6 @@ use super::dispatch::{Fma, Work};
 
 /// Columns of a panel.
 pub(super) const PANEL: usize = 16;
-/// Rows in one loop over rows: the compiler does not unroll longer ones, and with AVX-512 makes gathers of what is left, at a
-/// fiftieth of the speed.
-const UNROLLED: usize = 6;
 
 /// A vector register. Passed by value: arrays of arrays of floats spill, arrays of these do not.
 #[derive(Clone, Copy)]
@@ -82,18 +79,31 @@ impl Block<'_, '_> {
                 first += 4;
             }
         }
+        if let (Rows::Lines(lines), true) = (self.rows, F::WIDE) {
+            // Half as many rows as registers allow, for their addresses need registers, too: then two panels at once.
+            while first + 2 <= count {
+                self.lines::<F, W, 2>(lines, first);
+                first += 2;
+            }
+        }
         for panel in first..count {
             let values = &panels[panel * PANEL * self.depth..(panel + 1) * PANEL * self.depth];
-            let rows = self.out.len();
-            let tiles = rows.div_ceil(self.height);
-            for i in 0..tiles {
-                // Where rows are does not bind them to a tile: then all have about equally many.
-                let (row, end) = match self.rows {
-                    Rows::Tiles(_) => (i * self.height, rows.min((i + 1) * self.height)),
-                    Rows::Lines(_) => (i * rows / tiles, (i + 1) * rows / tiles),
-                };
-                self.tile::<F, W, N>(values, row..end, panel);
+            for i in 0..self.tiles() {
+                self.tile::<F, W, N>(values, self.tile_rows(i), panel);
             }
+        }
+    }
+
+    fn tiles(&self) -> usize {
+        self.out.len().div_ceil(self.height)
+    }
+
+    /// Rows of a tile. Where they are does not bind them to one, all have about equally many.
+    fn tile_rows(&self, i: usize) -> Range<usize> {
+        let rows = self.out.len();
+        match self.rows {
+            Rows::Tiles(_) => i * self.height..rows.min((i + 1) * self.height),
+            Rows::Lines(_) => i * rows / self.tiles()..(i + 1) * rows / self.tiles(),
         }
     }
 
@@ -109,10 +119,10 @@ impl Block<'_, '_> {
                                 let tile = &tiles[row * self.depth..(row + self.height) * self.depth];
                                 chains::<F, W, N, $rows>(tile, self.height, panel)
                             }
-                            Rows::Lines(lines) => chains_of_lines::<F, W, N, $rows>(&lines[row..], panel),
+                            Rows::Lines(lines) => chains_of_lines::<F, W, N, $rows>(&lines[row..], [panel; N]),
                         };
                         for (i, sum) in sums.iter().enumerate() {
-                            self.store(row + i, index, sum);
+                            self.store(row + i, index, &spread(*sum));
                         }
                     })*
                     _ => unreachable!("tiles have at most 12 rows"),
@@ -120,6 +130,36 @@ impl Block<'_, '_> {
             };
         }
         if F::WIDE { rows!(1 2 3 4 5 6 7 8 9 10 11 12) } else { rows!(1 2 3 4 5 6) }
+    }
+
+    /// All rows by the `P` panels from `first`, where a register holds a panel's columns.
+    #[inline(always)]
+    fn lines<F: Fma, const W: usize, const P: usize>(&mut self, lines: &[&[f32]], first: usize) {
+        let size = PANEL * self.depth;
+        let mut panels: [&[f32]; P] = [&[]; P];
+        for p in 0..P {
+            panels[p] = &self.panels[(first + p) * size..(first + p + 1) * size];
+        }
+        for i in 0..self.tiles() {
+            let rows = self.tile_rows(i);
+            let row = rows.start;
+            macro_rules! rows {
+                ($($rows:literal)*) => {
+                    match rows.len() {
+                        $($rows => {
+                            let sums = chains_of_lines::<F, W, P, $rows>(&lines[row..], panels);
+                            for (i, sums) in sums.iter().enumerate() {
+                                for p in 0..P {
+                                    self.store(row + i, first + p, &spread([sums[p]]));
+                                }
+                            }
+                        })*
+                        _ => unreachable!("tiles of lines have at most 6 rows"),
+                    }
+                };
+            }
+            rows!(1 2 3 4 5 6)
+        }
     }
 
     /// Row 0 by `P` panels from `first`.
@@ -166,13 +206,34 @@ fn spread<const W: usize, const N: usize>(sums: [Lanes<W>; N]) -> [f32; PANEL] {
     out
 }
 
+/// `sums[r] + a[r] * b`. The compiler does not unroll loops over more than about a hundred lanes, and with AVX-512 makes
+/// gathers of what is left of them, at a fiftieth of the speed: so there are two.
+#[inline(always)]
+fn step<F: Fma, const W: usize, const N: usize, const R: usize>(
+    sums: &mut [[Lanes<W>; N]; R],
+    a: [f32; R],
+    b: [Lanes<W>; N],
+) {
+    let half = 96 / W / N;
+    for r in 0..R.min(half) {
+        for n in 0..N {
+            sums[r][n] = sums[r][n].fma::<F>(a[r], b[n]);
+        }
+    }
+    for r in half..R {
+        for n in 0..N {
+            sums[r][n] = sums[r][n].fma::<F>(a[r], b[n]);
+        }
+    }
+}
+
 /// `R` rows of a tile by a panel: one FMA chain for each element.
 #[inline(always)]
 fn chains<F: Fma, const W: usize, const N: usize, const R: usize>(
     tile: &[f32],
     height: usize,
     panel: &[f32],
-) -> [[f32; PANEL]; R] {
+) -> [[Lanes<W>; N]; R] {
     let mut sums = [[Lanes::<W>::ZERO; N]; R];
     for (a, b) in tile.chunks_exact(height).zip(panel.as_chunks::<PANEL>().0) {
         let Some(a) = a.first_chunk::<R>() else { break };
@@ -180,59 +241,61 @@ fn chains<F: Fma, const W: usize, const N: usize, const R: usize>(
         for n in 0..N {
             lanes[n] = Lanes::load(&b[n * W..]);
         }
-        for r in 0..R.min(UNROLLED) {
-            for n in 0..N {
-                sums[r][n] = sums[r][n].fma::<F>(a[r], lanes[n]);
-            }
-        }
-        for r in UNROLLED..R {
-            for n in 0..N {
-                sums[r][n] = sums[r][n].fma::<F>(a[r], lanes[n]);
-            }
-        }
+        step::<F, W, N, R>(&mut sums, *a, lanes);
     }
-    std::array::from_fn(|r| spread(sums[r]))
+    sums
 }
 
 /// Steps of k whose elements are found with one check.
 const STEPS: usize = 8;
 
-/// As [`chains`], of the first `R` of `lines`, where they are.
+/// As [`chains`], of the first `R` of `lines`, where they are. Register `n` is of the columns of `panels[n]`: all are the same
+/// one where it takes several.
 #[inline(always)]
 fn chains_of_lines<F: Fma, const W: usize, const N: usize, const R: usize>(
     lines: &[&[f32]],
-    panel: &[f32],
-) -> [[f32; PANEL]; R] {
+    panels: [&[f32]; N],
+) -> [[Lanes<W>; N]; R] {
     let mut sums = [[Lanes::<W>::ZERO; N]; R];
-    let (whole, rest) = panel.as_chunks::<PANEL>().0.as_chunks::<STEPS>();
+    let mut whole: [&[[[f32; PANEL]; STEPS]]; N] = [&[]; N];
+    let mut rest: [&[[f32; PANEL]]; N] = [&[]; N];
+    for n in 0..N {
+        (whole[n], rest[n]) = panels[n].as_chunks::<PANEL>().0.as_chunks::<STEPS>();
+    }
     let mut chunks: [&[[f32; STEPS]]; R] = [&[]; R];
     let mut tails: [&[f32]; R] = [&[]; R];
     for r in 0..R {
         (chunks[r], tails[r]) = lines[r].as_chunks::<STEPS>();
     }
-    for (i, panel) in whole.iter().enumerate() {
+    for i in 0..whole[0].len() {
         let mut a = [&[0.0; STEPS]; R];
         for r in 0..R {
             a[r] = &chunks[r][i];
         }
+        let mut panel = [&[[0.0; PANEL]; STEPS]; N];
+        for n in 0..N {
+            panel[n] = &whole[n][i];
+        }
         for k in 0..STEPS {
-            let mut lanes = [Lanes::<W>::ZERO; N];
-            for n in 0..N {
-                lanes[n] = Lanes::load(&panel[k][n * W..]);
-            }
+            let (mut left, mut lanes) = ([0.0; R], [Lanes::<W>::ZERO; N]);
             for r in 0..R {
-                for n in 0..N {
-                    sums[r][n] = sums[r][n].fma::<F>(a[r][k], lanes[n]);
-                }
+                left[r] = a[r][k];
             }
-        }
-    }
-    for (k, b) in rest.iter().enumerate() {
-        for r in 0..R {
             for n in 0..N {
-                sums[r][n] = sums[r][n].fma::<F>(tails[r][k], Lanes::load(&b[n * W..]));
+                lanes[n] = Lanes::load(&panel[n][k][n * W % PANEL..]);
             }
+            step::<F, W, N, R>(&mut sums, left, lanes);
         }
     }
-    std::array::from_fn(|r| spread(sums[r]))
+    for k in 0..rest[0].len() {
+        let (mut left, mut lanes) = ([0.0; R], [Lanes::<W>::ZERO; N]);
+        for r in 0..R {
+            left[r] = tails[r][k];
+        }
+        for n in 0..N {
+            lanes[n] = Lanes::load(&rest[n][k][n * W % PANEL..]);
+        }
+        step::<F, W, N, R>(&mut sums, left, lanes);
+    }
+    sums
 }
