@@ -1,9 +1,9 @@
-//! Images of 8-bit integers, less their zero points and with zeros around them, with channels as the fastest axis: what a
-//! window covers of a row is then one run of neighbours, and no patches have to be copied.
+//! Images of 8-bit integers, with their zero point around them (or 0, if it is taken off) and channels as the fastest axis:
+//! what a window covers of a row is then one run of neighbours, and no patches have to be copied.
 
+use super::bytes::{PANEL, Run, STEPS_MAX};
 use super::dispatch::{self, Fma, Isa, Work};
 use super::integers::{Finish, Lines, Totals};
-use super::pairs::{PANEL, Run};
 use super::parallel_parts;
 use super::patches::{AXES, Geometry};
 
@@ -54,14 +54,14 @@ impl Layout {
         Self { geometry, images, groups, pieces, padded, pixel }
     }
 
-    /// Elements of all images; `None` where they are too many to count. One more is read, but not used.
+    /// Elements of all images; `None` where they are too many to count. A few more are read, but not used.
     pub(crate) fn len(&self) -> Option<usize> {
         let sizes = [self.images, self.pixel].into_iter().chain(self.padded);
-        sizes.into_iter().try_fold(1usize, usize::checked_mul)?.checked_add(1)
+        sizes.into_iter().try_fold(1usize, usize::checked_mul)?.checked_add(STEPS_MAX - 1)
     }
 
-    /// Writes the images, whose channels are the slowest axis, into `out`, which holds zeros. `centre` is given the channel.
-    pub(crate) fn fill<T: Copy + Sync>(&self, images: &[T], centre: impl Fn(T, usize) -> i16 + Sync, out: &mut [i16]) {
+    /// Writes the images, whose channels are the slowest axis, into `out`, which holds what is around them.
+    pub(crate) fn fill<T: Copy + Sync, U: Send>(&self, images: &[T], element: impl Fn(T) -> U + Sync, out: &mut [U]) {
         let Geometry { input, pad, .. } = self.geometry;
         let channels = self.groups * self.geometry.channels;
         let [depth, height, width] = self.padded;
@@ -81,14 +81,14 @@ impl Layout {
                 for channel in 0..channels {
                     let start = (image * channels + channel) * plane + (z * input[1] + y) * input[2];
                     let own = line[pad[2] * self.pixel + channel..].iter_mut().step_by(self.pixel);
-                    own.zip(&images[start..start + input[2]]).for_each(|(out, x)| *out = centre(*x, channel));
+                    own.zip(&images[start..start + input[2]]).for_each(|(out, x)| *out = element(*x));
                 }
             }
         });
     }
 
     /// The windows as rows of a product: one for each output element.
-    pub(crate) fn lines<'a>(&self, values: &'a [i16]) -> Lines<'a> {
+    pub(crate) fn lines<'a, T>(&self, values: &'a [T], zeros: &'a [i32]) -> Lines<'a, T> {
         let (Geometry { output, stride, .. }, [_, height, width]) = (self.geometry, self.padded);
         let (line, pixel) = (width * self.pixel, self.pixel);
         Lines {
@@ -100,6 +100,7 @@ impl Layout {
                 stride[1] * line,
                 stride[2] * pixel,
             ],
+            zeros,
         }
     }
 
@@ -125,7 +126,7 @@ impl Layout {
 /// of `runs`; `out` has, for each row of `left`, as many elements as there are channels.
 pub(crate) fn taps<O: Finish>(
     isa: Isa,
-    left: Lines<'_>,
+    left: Lines<'_, i16>,
     runs: &[Run],
     weights: &[i16],
     channels: usize,
@@ -133,7 +134,7 @@ pub(crate) fn taps<O: Finish>(
     out: &mut [O::Out],
 ) {
     struct Taps<'a, O: Finish> {
-        left: Lines<'a>,
+        left: Lines<'a, i16>,
         runs: &'a [Run],
         weights: &'a [i16],
         channels: usize,

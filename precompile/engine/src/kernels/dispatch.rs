@@ -5,13 +5,18 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::{
-    arch::x86_64::{__m256i, _mm256_add_epi32, _mm256_madd_epi16, _mm256_set1_epi32},
+    arch::x86_64::{
+        __m256i, __m512i, _mm256_add_epi32, _mm256_madd_epi16, _mm256_set1_epi32, _mm512_dpbusd_epi32,
+        _mm512_set1_epi32,
+    },
     mem::transmute,
 };
 
 /// Instruction sets with a path of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Isa {
+    /// AVX-512 with its instructions for products of bytes (VNNI: Cascade Lake and later, Zen 4).
+    Avx512Vnni,
     /// x86-64 with AVX-512 (F, VL, DQ, BW: Skylake-X and later, Zen 4).
     Avx512,
     /// x86-64 with AVX2 and FMA.
@@ -28,11 +33,16 @@ impl Isa {
 
     /// All that this CPU has, fastest first; never empty.
     pub fn available() -> Vec<Self> {
-        [Self::Avx512, Self::Avx2, Self::Portable].into_iter().filter(|isa| isa.is_available()).collect()
+        [Self::Avx512Vnni, Self::Avx512, Self::Avx2, Self::Portable]
+            .into_iter()
+            .filter(|isa| isa.is_available())
+            .collect()
     }
 
     fn is_available(self) -> bool {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => is_x86_feature_detected!("avx512vnni") && Self::Avx512.is_available(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
                 is_x86_feature_detected!("avx512f")
@@ -44,9 +54,14 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx512 | Self::Avx2 => false,
+            Self::Avx512Vnni | Self::Avx512 | Self::Avx2 => false,
             Self::Portable => true,
         }
+    }
+
+    /// Whether products of bytes are best summed four at a time.
+    pub(crate) fn takes_quads(self) -> bool {
+        self == Self::Avx512Vnni
     }
 }
 
@@ -60,7 +75,7 @@ pub(crate) trait Fma: Copy + Send + Sync + 'static {
 
     /// `sums[i] + a[0] * b[2 * i] + a[1] * b[2 * i + 1]`, modulo 2^32.
     #[inline(always)]
-    fn add_pairs(sums: Sums, a: [i16; 2], b: &[i16; 16]) -> Sums {
+    fn add_pairs(sums: Sums<8>, a: [i16; 2], b: &[i16; 16]) -> Sums<8> {
         let (first, second) = (i32::from(a[0]), i32::from(a[1]));
         let mut out = sums.0;
         for i in 0..8 {
@@ -69,16 +84,54 @@ pub(crate) trait Fma: Copy + Send + Sync + 'static {
         }
         Sums(out)
     }
+
+    /// `sums[i]` and the products of `a` and `b[4 * i..4 * i + 4]`, modulo 2^32.
+    #[inline(always)]
+    fn add_quads(sums: Sums<16>, a: [u8; 4], b: &[i8; 64]) -> Sums<16> {
+        let mut out = sums.0;
+        for i in 0..16 {
+            for j in 0..4 {
+                out[i] = out[i].wrapping_add(i32::from(a[j]) * i32::from(b[4 * i + j]));
+            }
+        }
+        Sums(out)
+    }
 }
 
 /// Sums of integers, a register of them: as a type of its own, and by value, they stay there.
 #[derive(Clone, Copy)]
-pub(crate) struct Sums(pub(crate) [i32; 8]);
+pub(crate) struct Sums<const W: usize>(pub(crate) [i32; W]);
 
 /// Instructions of AVX2 or AVX-512. Nobody but [`run`] can name it: where its functions run, the CPU has them.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 struct Hardware<const WIDE: bool>;
+
+/// Instructions of AVX-512 with VNNI, for [`run_on_bytes`] alone.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+struct Vnni;
+
+#[cfg(target_arch = "x86_64")]
+impl Fma for Vnni {
+    const WIDE: bool = true;
+
+    #[inline(always)]
+    fn fma(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "the compiler finds no other way to this instruction")]
+    fn add_quads(sums: Sums<16>, a: [u8; 4], b: &[i8; 64]) -> Sums<16> {
+        // SAFETY: `run_on_bytes` checked for VNNI; arrays and registers of the same size hold any bits.
+        unsafe {
+            let a = _mm512_set1_epi32(i32::from_ne_bytes(a));
+            let (sums, b) = (transmute::<[i32; 16], __m512i>(sums.0), transmute::<[i8; 64], __m512i>(*b));
+            Sums(transmute::<__m512i, [i32; 16]>(_mm512_dpbusd_epi32(sums, a, b)))
+        }
+    }
+}
 
 #[cfg(target_arch = "x86_64")]
 impl<const WIDE: bool> Fma for Hardware<WIDE> {
@@ -91,7 +144,7 @@ impl<const WIDE: bool> Fma for Hardware<WIDE> {
 
     #[inline(always)]
     #[allow(unsafe_code, reason = "the compiler finds no other way to this instruction")]
-    fn add_pairs(sums: Sums, a: [i16; 2], b: &[i16; 16]) -> Sums {
+    fn add_pairs(sums: Sums<8>, a: [i16; 2], b: &[i16; 16]) -> Sums<8> {
         // SAFETY: `run` checked for AVX2; arrays and registers of the same size hold any bits.
         unsafe {
             let a = _mm256_set1_epi32(transmute::<[i16; 2], i32>(a));
@@ -163,13 +216,32 @@ pub(crate) fn run<W: Work>(isa: Isa, work: W) -> W::Output {
         fn avx2<W: Work>(work: W) -> W::Output {
             work.run::<Hardware<false>>()
         }
-        if isa == Isa::Avx512 && isa.is_available() {
+        if matches!(isa, Isa::Avx512Vnni | Isa::Avx512) && isa.is_available() {
             // SAFETY: the CPU has these instructions.
             return unsafe { avx512(work) };
         }
         if isa == Isa::Avx2 && isa.is_available() {
             // SAFETY: the CPU has these instructions.
             return unsafe { avx2(work) };
+        }
+    }
+    let _ = isa;
+    work.run::<Scalar>()
+}
+
+/// As [`run`], for work with sums of four products, and for [`Isa::Avx512Vnni`] alone: others have faster ways.
+#[inline]
+pub(crate) fn run_on_bytes<W: Work>(isa: Isa, work: W) -> W::Output {
+    #[cfg(target_arch = "x86_64")]
+    #[allow(unsafe_code, reason = "a call of a function compiled for an instruction set that was detected")]
+    {
+        #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx512vnni,avx2,fma")]
+        fn vnni<W: Work>(work: W) -> W::Output {
+            work.run::<Vnni>()
+        }
+        if isa == Isa::Avx512Vnni && isa.is_available() {
+            // SAFETY: the CPU has these instructions.
+            return unsafe { vnni(work) };
         }
     }
     let _ = isa;

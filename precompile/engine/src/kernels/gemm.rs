@@ -146,7 +146,7 @@ impl Packed {
 /// Rows of a tile: as many as leave registers for the panel.
 fn tile(isa: Isa) -> usize {
     match isa {
-        Isa::Avx512 => 12,
+        Isa::Avx512Vnni | Isa::Avx512 => 12,
         Isa::Avx2 => 6,
         Isa::Portable => 4,
     }

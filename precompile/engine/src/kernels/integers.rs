@@ -1,34 +1,42 @@
 //! Products of 8-bit integers: exact in any order, so that the order is whatever the processor likes best.
 //!
-//! The left operand has 16 bits an element, as what is left of 8 bits without their zero point may need 9. The right one has
-//! 8, packed in panels of 16 columns, and its zero points are taken off afterwards: `sum x (w - z) = sum x w - z sum x`.
+//! The right operand has 8 bits an element, packed in panels of 16 columns, and its zero points are taken off afterwards:
+//! `sum x (w - z) = sum x w - z sum x`. The left one has 16, its zero points taken off before, which may need 9; or, where
+//! the processor multiplies bytes, 8, and they are taken off afterwards, too.
 
-use super::dispatch::{self, Fma, Isa, Work};
-use super::pairs::{PANEL, Pairs, ROWS, Run, sums};
+use super::bytes::{Left, PANEL, ROWS, Run, STEPS_MAX};
+use super::dispatch::{Fma, Isa, Work};
 use crate::pool;
 
-/// Pairs of products of magnitudes up to 255 whose sum certainly fits 32 bits.
-pub(crate) const PAIRS_MAX: usize = (i32::MAX as usize) / (2 * 255 * 255);
+/// Products of magnitudes up to 255 whose sum certainly fits 32 bits.
+pub(crate) const PRODUCTS_MAX: usize = (i32::MAX as usize) / (255 * 255) / STEPS_MAX * STEPS_MAX;
 /// Rows whose elements stay in the second-level cache while the panels pass.
 const BLOCK: usize = 64;
 
 /// The rows of a left operand: nested counts, the last one the fastest, and how far apart their elements are. Behind the
-/// last row's last element there is at least one more.
+/// last row's last element there are at least [`STEPS_MAX`] less one more.
 #[derive(Clone, Copy)]
-pub(crate) struct Lines<'a> {
-    pub(crate) values: &'a [i16],
+pub(crate) struct Lines<'a, T> {
+    pub(crate) values: &'a [T],
     pub(crate) counts: [usize; 4],
     pub(crate) strides: [usize; 4],
+    /// Zero points that the elements still have, of the rows in turn; empty where they have none.
+    pub(crate) zeros: &'a [i32],
 }
 
-impl<'a> Lines<'a> {
+impl<'a, T> Lines<'a, T> {
     /// Rows of a matrix, `stride` elements apart.
-    pub(crate) fn matrix(values: &'a [i16], rows: usize, stride: usize) -> Self {
-        Self { values, counts: [1, 1, 1, rows], strides: [0, 0, 0, stride] }
+    pub(crate) fn matrix(values: &'a [T], rows: usize, stride: usize, zeros: &'a [i32]) -> Self {
+        Self { values, counts: [1, 1, 1, rows], strides: [0, 0, 0, stride], zeros }
+    }
+
+    /// The zero point of a row.
+    fn zero(&self, row: usize) -> i32 {
+        row.checked_rem(self.zeros.len()).map_or(0, |index| self.zeros[index])
     }
 
     /// From the first element of a row on, `offset` further.
-    pub(super) fn from(&self, row: usize, offset: usize) -> &'a [i16] {
+    pub(super) fn from(&self, row: usize, offset: usize) -> &'a [T] {
         let (mut rest, mut start) = (row, offset);
         for axis in (1..4).rev() {
             start += rest % self.counts[axis] * self.strides[axis];
@@ -41,47 +49,61 @@ impl<'a> Lines<'a> {
 /// A right operand of `int8`, packed: the columns of one group.
 #[derive(Clone, Debug)]
 pub(crate) struct Panels {
-    pairs: Vec<Pairs>,
+    values: Vec<i8>,
+    /// Steps of k whose elements lie side by side.
+    steps: usize,
     /// Of each column; empty where all are 0.
     zeros: Vec<i32>,
+    /// Sums of the columns, zero points taken off.
+    sums: Vec<i64>,
     columns: usize,
 }
 
 impl Panels {
-    /// Packs `element(k, column)`. `lengths` are the k of each run, one behind the other. `zeros` are the columns' zero points.
+    /// Packs `element(k, column)` for so many `steps` of k at once. `lengths` are the k of each run, one behind the other.
+    /// `zeros` are the columns' zero points.
     pub(crate) fn new(
         columns: usize,
         lengths: &[usize],
+        steps: usize,
         zeros: Vec<i32>,
         element: impl Fn(usize, usize) -> i8,
     ) -> Self {
-        let depth = depth(lengths);
-        let mut pairs = vec![[0; 2 * PANEL]; columns.div_ceil(PANEL) * depth];
-        for (p, panel) in pairs.chunks_exact_mut(depth.max(1)).enumerate() {
+        let depth = depth(lengths, steps);
+        let mut values = vec![0; columns.next_multiple_of(PANEL) * depth];
+        let mut sums = vec![0; columns];
+        for (p, panel) in values.chunks_exact_mut((depth * PANEL).max(1)).enumerate() {
             let (mut at, mut k) = (0, 0);
             for length in lengths {
                 for step in 0..*length {
-                    let out = &mut panel[at + step / 2];
+                    let out = &mut panel[(at + step / steps * steps) * PANEL..][..steps * PANEL];
                     for column in p * PANEL..columns.min((p + 1) * PANEL) {
-                        out[(column - p * PANEL) * 2 + step % 2] = element(k + step, column);
+                        let value = element(k + step, column);
+                        out[(column - p * PANEL) * steps + step % steps] = value;
+                        sums[column] += i64::from(value) - i64::from(zeros[column]);
                     }
                 }
-                (at, k) = (at + length.div_ceil(2), k + length);
+                (at, k) = (at + length.next_multiple_of(steps), k + length);
             }
         }
         let zeros = if zeros.iter().all(|zero| *zero == 0) { Vec::new() } else { zeros };
-        Self { pairs, zeros, columns }
+        Self { values, steps, zeros, sums, columns }
     }
 
-    /// Elements that they take.
-    pub(crate) fn len(columns: usize, lengths: &[usize]) -> usize {
-        columns.div_ceil(PANEL) * depth(lengths) * 2 * PANEL
+    /// Elements that they take at most, with whatever steps.
+    pub(crate) fn len_max(columns: usize, lengths: &[usize]) -> usize {
+        columns.next_multiple_of(PANEL) * depth(lengths, STEPS_MAX)
+    }
+
+    /// Steps of k whose elements lie side by side.
+    pub(crate) fn steps(&self) -> usize {
+        self.steps
     }
 }
 
-/// Pairs of k.
-fn depth(lengths: &[usize]) -> usize {
-    lengths.iter().map(|length| length.div_ceil(2)).sum()
+/// Elements of a column with what fills up the steps.
+fn depth(lengths: &[usize], steps: usize) -> usize {
+    lengths.iter().map(|length| length.next_multiple_of(steps)).sum()
 }
 
 /// The sums of a row by a panel, zero points taken off.
@@ -144,17 +166,18 @@ impl Finish for Store {
 
 /// Products of all rows of `left` by each group's panels. Elements of a group's rows are `group_stride` behind those of the
 /// group before, where `runs` say.
-pub(crate) struct Product<'a, O> {
-    pub(crate) left: Lines<'a>,
+pub(crate) struct Product<'a, T, O> {
+    pub(crate) left: Lines<'a, T>,
     pub(crate) runs: &'a [Run],
     pub(crate) groups: &'a [Panels],
     pub(crate) group_stride: usize,
     pub(crate) finish: &'a O,
 }
 
-impl<O: Finish> Product<'_, O> {
-    /// Computes it into `out`: for each row the columns of all groups.
+impl<T: Left, O: Finish> Product<'_, T, O> {
+    /// Computes it into `out`: for each row the columns of all groups. These are packed for the steps of `T`.
     pub(crate) fn multiply(&self, isa: Isa, out: &mut [O::Out]) {
+        assert!(self.groups.iter().all(|group| group.steps == T::STEPS), "packed for another left operand");
         let width: usize = self.groups.iter().map(|group| group.columns).sum();
         if out.is_empty() {
             return;
@@ -171,27 +194,27 @@ impl<O: Finish> Product<'_, O> {
                     || (),
                     |(), (i, out): (usize, &mut [O::Out])| {
                         let width = out.len();
-                        dispatch::run(isa, Part { product: self, row0: 0, column0: i * step, width, out });
+                        T::run(isa, Part { product: self, row0: 0, column0: i * step, width, out });
                     },
                 );
             }
         }
         super::parallel_parts(out, width, k, |row0, out| {
-            dispatch::run(isa, Part { product: self, row0, column0: 0, width, out });
+            T::run(isa, Part { product: self, row0, column0: 0, width, out });
         });
     }
 }
 
 /// Some rows, or some columns of one, of a product.
-struct Part<'a, 'b, O: Finish> {
-    product: &'a Product<'b, O>,
+struct Part<'a, 'b, T, O: Finish> {
+    product: &'a Product<'b, T, O>,
     row0: usize,
     column0: usize,
     width: usize,
     out: &'a mut [O::Out],
 }
 
-impl<O: Finish> Work for Part<'_, '_, O> {
+impl<T: Left, O: Finish> Work for Part<'_, '_, T, O> {
     type Output = ();
 
     #[inline(always)]
@@ -208,7 +231,7 @@ impl<O: Finish> Work for Part<'_, '_, O> {
     }
 }
 
-impl<O: Finish> Part<'_, '_, O> {
+impl<T: Left, O: Finish> Part<'_, '_, T, O> {
     #[inline(always)]
     fn group<F: Fma>(
         &mut self,
@@ -225,26 +248,30 @@ impl<O: Finish> Part<'_, '_, O> {
         } else {
             rows.clone().map(|row| sum_of(left.from(self.row0 + row, offset), self.product.runs)).collect()
         };
-        let depth = panels.pairs.len() / panels.columns.div_ceil(PANEL).max(1);
+        let size = panels.values.len() / panels.columns.div_ceil(PANEL).max(1);
         let columns = panels.columns.min(self.column0 + self.width) - self.column0;
         for column in (0..columns).step_by(PANEL) {
             let own = self.column0 + column;
-            let panel = &panels.pairs[own / PANEL * depth..][..depth];
+            let panel = &panels.values[own / PANEL * size..][..size];
             let last = PANEL.min(columns - column);
             let mut row = rows.start;
             while row < rows.end {
                 let count = ROWS.min(rows.end - row);
-                let mut lines: [&[i16]; ROWS] = [&[]; ROWS];
+                let mut lines: [&[T]; ROWS] = [&[]; ROWS];
                 for (r, line) in lines.iter_mut().enumerate().take(count) {
                     *line = left.from(self.row0 + row + r, offset);
                 }
                 let mut tile = match lines {
-                    [a, ..] if count == 1 => tile::<F, 1>([a], panel, cuts),
-                    [a, b, ..] if count == 2 => tile::<F, 2>([a, b], panel, cuts),
-                    [a, b, c, _] if count == 3 => tile::<F, 3>([a, b, c], panel, cuts),
-                    all => tile::<F, ROWS>(all, panel, cuts),
+                    [a, ..] if count == 1 => tile::<F, T, 1>([a], panel, cuts),
+                    [a, b, ..] if count == 2 => tile::<F, T, 2>([a, b], panel, cuts),
+                    [a, b, c, _] if count == 3 => tile::<F, T, 3>([a, b, c], panel, cuts),
+                    all => tile::<F, T, ROWS>(all, panel, cuts),
                 };
                 for r in 0..count {
+                    let zero = left.zero(self.row0 + row + r);
+                    if zero != 0 {
+                        tile.take_off(r, &panels.sums[own..own + last], i64::from(zero));
+                    }
                     if !panels.zeros.is_empty() {
                         tile.take_off(r, &panels.zeros[own..own + last], ones[row + r - rows.start]);
                     }
@@ -259,17 +286,17 @@ impl<O: Finish> Part<'_, '_, O> {
 
 /// `R` rows by a panel, part by part of the chains.
 #[inline(always)]
-fn tile<F: Fma, const R: usize>(lines: [&[i16]; R], panel: &[Pairs], cuts: &[Vec<Run>]) -> Tile {
+fn tile<F: Fma, T: Left, const R: usize>(lines: [&[T]; R], panel: &[i8], cuts: &[Vec<Run>]) -> Tile {
     if let [runs] = cuts {
         let mut narrow = [[0; PANEL]; ROWS];
-        narrow[..R].copy_from_slice(&sums::<F, R>(lines, runs, panel));
+        narrow[..R].copy_from_slice(&T::sums::<F, R>(lines, runs, panel));
         return Tile { narrow, wide: None };
     }
     let (mut wide, mut rest) = (Box::new([[0; PANEL]; ROWS]), panel);
     for runs in cuts {
-        let (panel, after) = rest.split_at(runs.iter().map(Run::pairs).sum());
+        let (panel, after) = rest.split_at(runs.iter().map(|run| run.length.next_multiple_of(T::STEPS) * PANEL).sum());
         rest = after;
-        for (row, sums) in wide.iter_mut().zip(sums::<F, R>(lines, runs, panel)) {
+        for (row, sums) in wide.iter_mut().zip(T::sums::<F, R>(lines, runs, panel)) {
             row.iter_mut().zip(sums).for_each(|(total, sum)| *total += i64::from(sum));
         }
     }
@@ -292,40 +319,39 @@ impl Tile {
         }
     }
 
-    /// Takes `zeros` times the sum of the row off.
+    /// Takes `factor` times what each column has off.
     #[inline(always)]
-    fn take_off(&mut self, row: usize, zeros: &[i32], ones: i64) {
+    fn take_off<T: Copy + Into<i64>>(&mut self, row: usize, columns: &[T], factor: i64) {
         match &mut self.wide {
             None => {
-                let sums = self.narrow[row].iter_mut().zip(zeros);
-                sums.for_each(|(sum, zero)| *sum = sum.wrapping_sub(zero.wrapping_mul(ones as i32)));
+                let sums = self.narrow[row].iter_mut().zip(columns);
+                sums.for_each(|(sum, own)| *sum = sum.wrapping_sub(((*own).into() as i32).wrapping_mul(factor as i32)));
             }
-            Some(rows) => {
-                rows[row].iter_mut().zip(zeros).for_each(|(sum, zero)| *sum -= i64::from(*zero) * ones);
-            }
+            Some(rows) => rows[row].iter_mut().zip(columns).for_each(|(sum, own)| *sum -= (*own).into() * factor),
         }
     }
 }
 
 /// The sum of the elements that `runs` name.
-fn sum_of(line: &[i16], runs: &[Run]) -> i64 {
-    runs.iter().flat_map(|run| &line[run.offset..][..run.length]).map(|x| i64::from(*x)).sum()
+fn sum_of<T: Left>(line: &[T], runs: &[Run]) -> i64 {
+    runs.iter().flat_map(|run| &line[run.offset..][..run.length]).map(|x| x.value()).sum()
 }
 
 /// The runs in parts of which each certainly fits 32 bits; long ones are divided.
 fn cuts(runs: &[Run]) -> Vec<Vec<Run>> {
     let mut cuts = vec![Vec::new()];
-    let mut room = PAIRS_MAX;
+    let mut room = PRODUCTS_MAX;
     for run in runs {
         let mut run = *run;
-        while run.pairs() > room {
-            let first = Run { length: 2 * room, ..run };
+        while run.length > room {
+            let first = Run { length: room, ..run };
             run = Run { offset: run.offset + first.length, length: run.length - first.length };
             cuts.last_mut().expect("never empty").push(first);
             cuts.push(Vec::new());
-            room = PAIRS_MAX;
+            room = PRODUCTS_MAX;
         }
-        room -= run.pairs();
+        // Whatever fills up the last steps is multiplied by 0.
+        room -= run.length.next_multiple_of(STEPS_MAX);
         cuts.last_mut().expect("never empty").push(run);
     }
     cuts

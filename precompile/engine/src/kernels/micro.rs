@@ -137,8 +137,8 @@ impl Block<'_, '_> {
     fn lines<F: Fma, const W: usize, const P: usize>(&mut self, lines: &[&[f32]], first: usize) {
         let size = PANEL * self.depth;
         let mut panels: [&[f32]; P] = [&[]; P];
-        for p in 0..P {
-            panels[p] = &self.panels[(first + p) * size..(first + p + 1) * size];
+        for (p, panel) in panels.iter_mut().enumerate() {
+            *panel = &self.panels[(first + p) * size..(first + p + 1) * size];
         }
         for i in 0..self.tiles() {
             let rows = self.tile_rows(i);

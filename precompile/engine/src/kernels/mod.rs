@@ -1,5 +1,6 @@
 //! Fixed-order kernels. Nothing here knows of ONNX.
 
+pub(crate) mod bytes;
 pub(crate) mod channels_last;
 pub(crate) mod depthwise;
 mod dispatch;
@@ -16,15 +17,14 @@ mod math_tests;
 mod math_wide;
 mod micro;
 pub(crate) mod padded;
-mod pairs;
 pub(crate) mod patches;
 pub(crate) mod requantise;
 pub(crate) mod rows;
 pub(crate) mod sum;
 
+pub(crate) use bytes::{PANEL, Run};
 pub(crate) use dispatch::Fma;
 pub use dispatch::Isa;
-pub(crate) use pairs::{PANEL, Run};
 
 use crate::pool;
 

@@ -1,9 +1,9 @@
 //! `int32` sums to `int8`: `clamp((sum * M + 2^(s-1)) >> s)`, moved by a zero point, as `exact-i8/v1` has it; and the floats
 //! that come in.
 
+use super::bytes::PANEL;
 use super::dispatch::{self, Fma, Isa, Work};
 use super::integers::{Finish, Totals};
-use super::pairs::PANEL;
 
 /// How much is added to products before they are shifted, at least: none is negative then.
 pub(crate) const LIFT: i64 = 1 << 62;

@@ -7,6 +7,8 @@ mod tests;
 
 pub(crate) use steps::{added, looked_up, moved};
 
+use std::ops::Range;
+
 use super::floats::{widen, widen_numbers};
 use super::matmul::batch_of;
 use super::quantize::{integers, quantized};
@@ -14,6 +16,7 @@ use super::shape::count;
 use super::{Built, LATEST, Operator, kernel};
 use crate::failure::{self, Failure};
 use crate::graph::{Context, Inputs, Node};
+use crate::kernels::bytes::{self, Left, STEPS_MAX};
 use crate::kernels::integers::{Finish, Lines, Panels, Product, Store, Totals};
 use crate::kernels::{PANEL, Run};
 use crate::onnx::LoadError;
@@ -44,6 +47,13 @@ impl<'a> Bytes<'a> {
             Data::I8(values) => Ok(Self::Signed(values)),
             Data::U8(values) => Ok(Self::Unsigned(values)),
             _ => Err(failure::wrong_type(format!("expected integers of 8 bits, got {}", x.element_type()))),
+        }
+    }
+
+    fn len(self) -> usize {
+        match self {
+            Self::Signed(values) => values.len(),
+            Self::Unsigned(values) => values.len(),
         }
     }
 
@@ -87,40 +97,65 @@ impl<'a> Quantised<'a> {
         (element, self.zeros.iter().map(|zero| i32::from(*zero) - moved).collect())
     }
 
-    /// Rows of `k`, less their zero points and each with a zero behind it where `k` is odd.
-    fn rows(&self, k: usize, context: &Context) -> Result<Vec<i16>, Failure> {
-        fn fill<T: Copy + Into<i16>>(values: &[T], k: usize, zero: impl Fn(usize) -> i16, out: &mut [i16]) {
-            for (i, (row, out)) in values.chunks_exact(k).zip(out.chunks_exact_mut(stride_of(k))).enumerate() {
-                let zero = zero(i);
-                out.iter_mut().zip(row).for_each(|(out, x)| *out = (*x).into() - zero);
-            }
+    /// Zero points of the elements as [`Bytes::unsigned`] has them.
+    fn unsigned_zeros(&self) -> Vec<i32> {
+        let moved = if matches!(self.values, Bytes::Signed(_)) { 128 } else { 0 };
+        self.zeros.iter().map(|zero| i32::from(*zero) + moved).collect()
+    }
+
+    /// Rows of `k` as the left operand of panels with so many `steps`.
+    fn rows(&self, k: usize, steps: usize, context: &Context) -> Result<Rows, Failure> {
+        let count = self.values.len().checked_div(k).unwrap_or(0);
+        let length = count * stride_of(k) + STEPS_MAX - 1;
+        // The same on every processor.
+        context.claim::<i16>(length)?;
+        if k == 0 {
+            return Ok(Rows::Centred(vec![0; length]));
         }
-        let count = match self.values {
-            Bytes::Signed(values) => values.len(),
-            Bytes::Unsigned(values) => values.len(),
-        };
-        let rows = count.checked_div(k).unwrap_or(0);
-        let mut out = context.zeros::<i16>(rows * stride_of(k))?;
         let zero = |row: usize| self.zero(row % self.zeros.len());
-        match self.values {
-            _ if k == 0 => {}
-            Bytes::Signed(values) => fill(values, k, zero, &mut out),
-            Bytes::Unsigned(values) => fill(values, k, zero, &mut out),
-        }
-        Ok(out)
+        Ok(match (self.values, steps == u8::STEPS) {
+            (Bytes::Signed(values), true) => {
+                Rows::Bytes(filled(values, k, length, |x, _| x.cast_unsigned() ^ 0x80), self.unsigned_zeros())
+            }
+            (Bytes::Unsigned(values), true) => Rows::Bytes(filled(values, k, length, |x, _| x), self.unsigned_zeros()),
+            (Bytes::Signed(values), false) => Rows::Centred(filled(values, k, length, |x, i| i16::from(x) - zero(i))),
+            (Bytes::Unsigned(values), false) => Rows::Centred(filled(values, k, length, |x, i| i16::from(x) - zero(i))),
+        })
     }
 }
 
-/// Elements from row to row.
+/// Rows of `k` elements, each with zeros behind it up to the stride. `element` is given the row.
+fn filled<T: Copy, U: Copy + Default>(
+    values: &[T],
+    k: usize,
+    length: usize,
+    element: impl Fn(T, usize) -> U,
+) -> Vec<U> {
+    let mut out = vec![U::default(); length];
+    for (i, (row, out)) in values.chunks_exact(k).zip(out.chunks_exact_mut(stride_of(k))).enumerate() {
+        out.iter_mut().zip(row).for_each(|(out, x)| *out = element(*x, i));
+    }
+    out
+}
+
+/// Rows of a left operand, [`stride_of`] elements apart.
+enum Rows {
+    /// Less their zero points.
+    Centred(Vec<i16>),
+    /// As they are, and their zero points, of the rows in turn.
+    Bytes(Vec<u8>, Vec<i32>),
+}
+
+/// Elements from row to row: whole steps.
 fn stride_of(k: usize) -> usize {
-    k.next_multiple_of(2)
+    k.next_multiple_of(STEPS_MAX)
 }
 
 /// Packs a matrix of `k` x `columns` that starts at `offset`.
-fn panels(b: &Quantised<'_>, offset: usize, k: usize, columns: usize) -> Panels {
+fn panels(b: &Quantised<'_>, offset: usize, k: usize, columns: usize, steps: usize) -> Panels {
     let (element, zeros) = b.signed();
     let zeros = if let [one] = zeros[..] { vec![one; columns] } else { zeros };
-    Panels::new(columns, &[k], zeros, |step, column| element(offset + step * columns + column))
+    Panels::new(columns, &[k], steps, zeros, |step, column| element(offset + step * columns + column))
 }
 
 /// The right side of a product.
@@ -140,7 +175,7 @@ impl Right {
         let Some(b) = node.absorb(at) else { return Ok(Self::Given) };
         let (k, columns) = (b.shape()[0], b.shape()[1]);
         let b = Quantised::new(&b, node.constant(zero), Some(1)).map_err(|f| node.failure(f))?;
-        Ok(Self::Fixed { panels: panels(&b, 0, k, columns), k, columns })
+        Ok(Self::Fixed { panels: panels(&b, 0, k, columns, bytes::steps(node.isa())), k, columns })
     }
 
     /// The exact product of two stacks of matrices, and its shape. The numbers say which inputs they are: left and its
@@ -166,8 +201,8 @@ impl Right {
                 }
                 let rows = count(&shape[..shape.len() - 1])?;
                 let mut out = context.zeros::<O::Out>(count(&shape)?)?;
-                let values = a.rows(*k, context)?;
-                multiply(&values, rows, *k, panels, finish, &mut out, context);
+                let values = a.rows(*k, panels.steps(), context)?;
+                multiply(&values, 0..rows, *k, panels, finish, &mut out, context);
                 Ok((out, shape))
             }
             Self::Given => {
@@ -176,12 +211,14 @@ impl Right {
                 let batch = batch_of(tensor.shape(), right.shape())?;
                 let (rows, columns, k) = (batch.rows, batch.columns, batch.k);
                 let mut out = context.zeros::<O::Out>(count(&[batch.a_offsets.len(), rows, columns])?)?;
-                let values = a.rows(k, context)?;
-                context.claim::<i8>(Panels::len(columns, &[k]))?;
+                let steps = bytes::steps(context.isa());
+                let values = a.rows(k, steps, context)?;
+                context.claim::<i8>(Panels::len_max(columns, &[k]))?;
                 let products = batch.a_offsets.iter().zip(&batch.b_offsets);
                 for ((a, b_offset), out) in products.zip(out.chunks_exact_mut((rows * columns).max(1))) {
-                    let values = &values[a.checked_div(k).unwrap_or(0) * stride_of(k)..];
-                    multiply(values, rows, k, &panels(&b, *b_offset, k, columns), finish, out, context);
+                    let first = a.checked_div(k).unwrap_or(0);
+                    let panels = panels(&b, *b_offset, k, columns, steps);
+                    multiply(&values, first..first + rows, k, &panels, finish, out, context);
                 }
                 Ok((out, batch.out_shape))
             }
@@ -189,9 +226,10 @@ impl Right {
     }
 }
 
+/// Some of the rows by the panels.
 fn multiply<O: Finish>(
-    values: &[i16],
-    rows: usize,
+    values: &Rows,
+    rows: Range<usize>,
     k: usize,
     panels: &Panels,
     finish: &O,
@@ -199,10 +237,19 @@ fn multiply<O: Finish>(
     context: &Context,
 ) {
     context.count_macs((out.len() as u64).saturating_mul(k as u64));
-    let left = Lines::matrix(values, rows, stride_of(k));
-    let runs = [Run { offset: 0, length: k }];
-    Product { left, runs: &runs, groups: std::slice::from_ref(panels), group_stride: 0, finish }
-        .multiply(context.isa(), out);
+    let (stride, isa) = (stride_of(k), context.isa());
+    let (runs, groups) = ([Run { offset: 0, length: k }], std::slice::from_ref(panels));
+    match values {
+        Rows::Centred(values) => {
+            let left = Lines::matrix(&values[rows.start * stride..], rows.len(), stride, &[]);
+            Product { left, runs: &runs, groups, group_stride: 0, finish }.multiply(isa, out);
+        }
+        Rows::Bytes(values, zeros) => {
+            // Matrices of a stack begin with the first zero point again.
+            let left = Lines::matrix(&values[rows.start * stride..], rows.len(), stride, zeros);
+            Product { left, runs: &runs, groups, group_stride: 0, finish }.multiply(isa, out);
+        }
+    }
 }
 
 fn matmul_integer(node: &Node<'_>) -> Built {

@@ -1,12 +1,13 @@
 //! Convolutions of integers, with channels as the fastest axis on the way.
 
-use super::{Linear, Quantised, one, one_zero};
+use super::{Bytes, Linear, Quantised, one, one_zero};
 use crate::failure::{self, Failure};
 use crate::graph::{Context, Inputs, Node};
-use crate::kernels::PANEL;
+use crate::kernels::bytes::{Left, STEPS_MAX, steps};
 use crate::kernels::channels_last::{Layout, Pieces, channels_first, taps};
 use crate::kernels::integers::{Finish, Panels, Product, Store};
 use crate::kernels::patches::AXES;
+use crate::kernels::{Isa, PANEL};
 use crate::onnx::LoadError;
 use crate::ops::conv::groups;
 use crate::ops::floats::widen;
@@ -37,7 +38,7 @@ enum Packed {
 }
 
 impl Weights {
-    fn new(tensor: &Tensor, zero: Option<&Tensor>, groups: usize, dilation: usize) -> Result<Self, Failure> {
+    fn new(tensor: &Tensor, zero: Option<&Tensor>, groups: usize, dilation: usize, isa: Isa) -> Result<Self, Failure> {
         let w = Quantised::new(tensor, zero, Some(0))?;
         let shape = tensor.shape();
         let fits = (3..=2 + AXES).contains(&shape.len()) && shape[0].is_multiple_of(groups) && !shape.contains(&0);
@@ -65,7 +66,7 @@ impl Weights {
             let group = |group: usize| {
                 let first = group * features;
                 let zeros = (first..first + features).map(zero).collect();
-                Panels::new(features, &lengths, zeros, |k, feature| {
+                Panels::new(features, &lengths, steps(isa), zeros, |k, feature| {
                     element(((first + feature) * channels + k % channels) * size + k / channels)
                 })
             };
@@ -79,7 +80,7 @@ impl Weights {
     /// Elements that weights of `shape` take at most.
     fn len(shape: &[usize], groups: usize) -> Result<usize, Failure> {
         let features = shape.first().map_or(0, |all| all.div_ceil(groups).next_multiple_of(PANEL));
-        let channels = shape.get(1).map_or(0, |channels| channels.next_multiple_of(2));
+        let channels = shape.get(1).map_or(0, |channels| channels.next_multiple_of(STEPS_MAX));
         count(&[&[groups, features, channels], shape.get(2..).unwrap_or_default()].concat())
     }
 }
@@ -103,7 +104,7 @@ impl Convolution {
         let (window, groups) = (Window::of(node)?, groups(node)?);
         let zero_known = !node.has_input(zero) || node.constant(zero).is_some();
         let known = if zero_known { node.absorb(at) } else { None };
-        let weights = |w: Tensor| Weights::new(&w, node.constant(zero), groups, window.last_dilation());
+        let weights = |w: Tensor| Weights::new(&w, node.constant(zero), groups, window.last_dilation(), node.isa());
         let fixed = known.map(weights).transpose().map_err(|f| node.failure(f))?;
         Ok(Self { window, groups, fixed })
     }
@@ -117,13 +118,14 @@ impl Convolution {
         context: &Context,
     ) -> Result<(Vec<O::Out>, Vec<usize>), Failure> {
         let tensor = inputs.get(x)?;
-        let x = Quantised::new(tensor, inputs.optional(x_zero), Some(1))?;
+        let x = Quantised::new(tensor, inputs.optional(x_zero), None)?;
         let made = match &self.fixed {
             Some(_) => None,
             None => {
                 let w = inputs.get(w)?;
                 context.claim::<i16>(Weights::len(w.shape(), self.groups)?)?;
-                Some(Weights::new(w, inputs.optional(w_zero), self.groups, self.window.last_dilation())?)
+                let (zero, dilation) = (inputs.optional(w_zero), self.window.last_dilation());
+                Some(Weights::new(w, zero, self.groups, dilation, context.isa())?)
             }
         };
         let weights = self.fixed.as_ref().or(made.as_ref()).expect("known, or made here");
@@ -160,20 +162,44 @@ impl Convolution {
         context: &Context,
     ) -> Result<Vec<O::Out>, Failure> {
         let too_many = || failure::out_of_memory("an image with its padding has too many elements");
-        let mut values = context.zeros::<i16>(layout.len().ok_or_else(too_many)?)?;
-        match x.values {
-            super::Bytes::Signed(image) => layout.fill(image, |v, c| i16::from(v) - x.zero(c), &mut values),
-            super::Bytes::Unsigned(image) => layout.fill(image, |v, c| i16::from(v) - x.zero(c), &mut values),
-        }
+        let length = layout.len().ok_or_else(too_many)?;
+        // The same on every processor.
+        context.claim::<i16>(length)?;
         let mut out = context.zeros::<O::Out>(total)?;
-        let (left, runs) = (layout.lines(&values), layout.runs());
+        let (runs, isa) = (layout.runs(), context.isa());
         match &weights.packed {
-            Packed::Taps(weights) => taps(context.isa(), left, &runs, weights, self.groups, finish, &mut out),
-            Packed::Panels(groups) => Product { left, runs: &runs, groups, group_stride: weights.channels, finish }
-                .multiply(context.isa(), &mut out),
+            Packed::Taps(weights) => {
+                let values = centred(layout, x, length);
+                taps(isa, layout.lines(&values, &[]), &runs, weights, self.groups, finish, &mut out);
+            }
+            Packed::Panels(groups) if steps(isa) == u8::STEPS => {
+                let zeros = x.unsigned_zeros();
+                let mut values = vec![zeros[0] as u8; length];
+                match x.values {
+                    Bytes::Signed(image) => layout.fill(image, |v| v.cast_unsigned() ^ 0x80, &mut values),
+                    Bytes::Unsigned(image) => layout.fill(image, |v| v, &mut values),
+                }
+                let left = layout.lines(&values, &zeros);
+                Product { left, runs: &runs, groups, group_stride: weights.channels, finish }.multiply(isa, &mut out);
+            }
+            Packed::Panels(groups) => {
+                let values = centred(layout, x, length);
+                let left = layout.lines(&values, &[]);
+                Product { left, runs: &runs, groups, group_stride: weights.channels, finish }.multiply(isa, &mut out);
+            }
         }
         Ok(out)
     }
+}
+
+/// Images less their zero point, with zeros around them.
+fn centred(layout: &Layout, x: &Quantised<'_>, length: usize) -> Vec<i16> {
+    let (mut values, zero) = (vec![0; length], x.zero(0));
+    match x.values {
+        Bytes::Signed(image) => layout.fill(image, |v| i16::from(v) - zero, &mut values),
+        Bytes::Unsigned(image) => layout.fill(image, |v| i16::from(v) - zero, &mut values),
+    }
+    values
 }
 
 pub(super) fn conv_integer(node: &Node<'_>) -> Built {
