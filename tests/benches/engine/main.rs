@@ -8,6 +8,7 @@ mod engines;
 mod footprint;
 mod integer;
 mod models;
+mod sets;
 
 use std::{error::Error, time::Instant};
 
@@ -43,6 +44,7 @@ fn main() -> Result<()> {
     let mut report = Report::new("engine");
     speed(&mut report, &samples, &folder)?;
     integer::speed(&mut report, &samples)?;
+    sets::speed(&mut report, &samples)?;
     errors(&mut report, &samples)?;
     overhead(&mut report, &samples, &ort)?;
     footprints(&mut report, &samples)?;

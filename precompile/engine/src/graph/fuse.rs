@@ -4,13 +4,14 @@
 //! They stay steps of their own in the plan. What they cost is counted as if they ran one after the other, and wherever one
 //! pass does not fit (another type, a shape that does not broadcast), they do.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::context::Context;
 use super::plan::{Inputs, Plan, Slots, Source, Step};
 use crate::failure::Failure;
 use crate::kernels::Isa;
-use crate::kernels::fused::{Channels, Operation, Place, Stage, apply, apply_at};
+use crate::kernels::fused::{Channels, Operation, Place, Stage, apply, apply_to};
 use crate::tensor::{Data, ElementType, Tensor};
 
 /// What a step does to each element of an input that is no constant.
@@ -141,12 +142,27 @@ pub(crate) struct Tail {
 impl Tail {
     /// Does it to some neighbours in one row of the output.
     pub(crate) fn apply(&self, isa: Isa, row: usize, column: usize, values: &mut [f32]) {
-        let Channels { channels, inner } = self.channels;
-        let place = match inner {
-            1 => Place::Each(column),
-            _ => Place::One(row * self.columns / inner % channels),
-        };
-        apply_at(isa, values, place, &self.fused.stages);
+        let length = values.len();
+        self.apply_to(isa, row, column, &mut [values], 0..length);
+    }
+
+    /// Does it to `columns` of each of `rows`, of which the first is row `row0` and column `column0` of the output.
+    pub(crate) fn apply_to(
+        &self,
+        isa: Isa,
+        row0: usize,
+        column0: usize,
+        rows: &mut [&mut [f32]],
+        columns: Range<usize>,
+    ) {
+        let (Channels { channels, inner }, stages) = (self.channels, &self.fused.stages);
+        if inner == 1 {
+            return apply_to(isa, rows, columns, Place::Each(column0), stages);
+        }
+        for (i, row) in rows.chunks_mut(1).enumerate() {
+            let channel = (row0 + i) * self.columns / inner % channels;
+            apply_to(isa, row, columns.clone(), Place::One(channel), stages);
+        }
     }
 }
 

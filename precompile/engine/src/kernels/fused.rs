@@ -1,6 +1,7 @@
 //! Several elementwise operations on each piece of memory while it is in the cache: the same operations on each element,
 //! in the same order, as one after the other over all of it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::dispatch::{self, Fma, Isa, Work};
@@ -58,17 +59,18 @@ pub(crate) fn apply(isa: Isa, values: &mut [f32], channels: Channels, stages: &[
     });
 }
 
-/// Does all `stages` to neighbouring elements.
-pub(crate) fn apply_at(isa: Isa, values: &mut [f32], place: Place, stages: &[Stage]) {
-    struct Row<'a>(&'a mut [f32], Place, &'a [Stage]);
-    impl Work for Row<'_> {
+/// Does all `stages` to the same columns of several rows.
+pub(crate) fn apply_to(isa: Isa, rows: &mut [&mut [f32]], columns: Range<usize>, place: Place, stages: &[Stage]) {
+    struct Rows<'a, 'b>(&'a mut [&'b mut [f32]], Range<usize>, Place, &'a [Stage]);
+    impl Work for Rows<'_, '_> {
         type Output = ();
         #[inline(always)]
         fn run<F: Fma>(self) {
-            all::<F>(self.2, self.0, self.1);
+            let rows = self.0.iter_mut().map(|row| (&mut row[self.1.clone()], self.2));
+            all::<F>(self.3, rows);
         }
     }
-    dispatch::run(isa, Row(values, place, stages));
+    dispatch::run(isa, Rows(rows, columns, place, stages));
 }
 
 struct Pass<'a> {
@@ -84,20 +86,25 @@ impl Work for Pass<'_> {
 
     #[inline(always)]
     fn run<F: Fma>(self) {
-        for (i, row) in self.values.chunks_exact_mut(self.width).enumerate() {
-            let one = self.channels.inner > 1;
-            let place = if one { Place::One((self.first + i) % self.channels.channels) } else { Place::Each(0) };
-            all::<F>(self.stages, row, place);
-        }
+        let one = self.channels.inner > 1;
+        let place = |i| if one { Place::One((self.first + i) % self.channels.channels) } else { Place::Each(0) };
+        let rows = self.values.chunks_exact_mut(self.width).enumerate();
+        all::<F>(self.stages, rows.map(|(i, row)| (row, place(i))));
     }
 }
 
 #[inline(always)]
-fn all<F: Fma>(stages: &[Stage], values: &mut [f32], place: Place) {
+fn all<'a, F: Fma>(stages: &[Stage], rows: impl Iterator<Item = (&'a mut [f32], Place)>) {
+    // Loops, as closures of iterators would not be compiled for the instruction set.
     if stages.iter().any(|stage| stage.keeps) {
-        pieces::<F>(stages, values, place, &mut [0.0; PIECE]);
+        let kept = &mut [0.0; PIECE];
+        for (row, place) in rows {
+            pieces::<F>(stages, row, place, kept);
+        }
     } else {
-        pieces::<F>(stages, values, place, &mut []);
+        for (row, place) in rows {
+            pieces::<F>(stages, row, place, &mut []);
+        }
     }
 }
 
@@ -105,9 +112,19 @@ fn all<F: Fma>(stages: &[Stage], values: &mut [f32], place: Place) {
 fn pieces<F: Fma>(stages: &[Stage], values: &mut [f32], place: Place, kept: &mut [f32]) {
     for (i, piece) in values.chunks_mut(PIECE).enumerate() {
         let place = if let Place::Each(first) = place { Place::Each(first + i * PIECE) } else { place };
-        for stage in stages {
+        let mut rest = stages;
+        while let [stage, after @ ..] = rest {
+            rest = after;
             if stage.keeps {
                 kept[..piece.len()].copy_from_slice(piece);
+            }
+            if let (Some(biases), [next, after @ ..]) = (stage.biases(place, piece.len()), rest)
+                && next.operation == Operation::Relu
+            {
+                // The two that follow most products: in one pass over what is in the cache.
+                piece.iter_mut().zip(biases).for_each(|(x, bias)| *x = positive(*x + bias));
+                rest = after;
+                continue;
             }
             stage.run::<F>(piece, place, kept);
         }
@@ -129,6 +146,15 @@ impl Operation {
 }
 
 impl Stage {
+    /// What is added to so many neighbours of different channels, if that is what it does.
+    #[inline(always)]
+    fn biases(&self, place: Place, length: usize) -> Option<&[f32]> {
+        match (self.operation, self.constants.as_slice(), place) {
+            (Operation::Add, all, Place::Each(first)) if all.len() > 1 => Some(&all[first..first + length]),
+            _ => None,
+        }
+    }
+
     #[inline(always)]
     fn run<F: Fma>(&self, values: &mut [f32], place: Place, kept: &[f32]) {
         match (self.operation, self.constants.as_slice(), place) {
@@ -210,7 +236,7 @@ mod tests {
             apply(isa, &mut whole, Channels { channels: WIDTH, inner: 1 }, &stages);
             assert_eq!(bits(&whole), bits(&expected), "{isa:?}");
             let mut part = values[100..600].to_vec();
-            apply_at(isa, &mut part, Place::Each(100), &stages);
+            apply_to(isa, &mut [&mut part], 0..500, Place::Each(100), &stages);
             assert_eq!(bits(&part), bits(&expected[100..600]), "{isa:?}, a part of a row");
         }
     }

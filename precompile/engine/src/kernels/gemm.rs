@@ -4,6 +4,8 @@
 //! Both operands are packed block by block: the left one in tiles of a few rows, the right one in panels of 16 columns,
 //! k-major, so that the innermost loop reads both as streams. Constants are packed once, at load.
 
+use std::ops::Range;
+
 use super::dispatch::{self, Isa};
 use super::micro::{Block, PANEL, Rows};
 use crate::pool;
@@ -121,7 +123,7 @@ impl Packed {
         lines.next_multiple_of(width) * k
     }
 
-    fn block(&self, k0: usize) -> std::ops::Range<usize> {
+    fn block(&self, k0: usize) -> Range<usize> {
         let lines = self.lines.next_multiple_of(self.width);
         lines * k0..lines * (k0 + BLOCK.min(self.k - k0))
     }
@@ -176,8 +178,20 @@ fn lines_of(source: &dyn Pack, first: usize, count: usize, k0: usize, depth: usi
     (first..first + count).map(|line| source.line(line, k0, depth)).collect()
 }
 
-/// What happens to elements once their chain is complete: bias, activation. Called with row, first column, and elements.
-pub(crate) type Finish<'a> = &'a (dyn Fn(usize, usize, &mut [f32]) + Sync);
+/// What happens to elements once their chain is complete: bias, activation. What happens to a row must not depend on those
+/// beside it. A function of row, first column and elements is one.
+pub(crate) trait Finish: Sync {
+    /// Does it to `columns` of each of `rows`, of which the first is row `row0` and column `column0` of the output.
+    fn finish(&self, row0: usize, column0: usize, rows: &mut [&mut [f32]], columns: Range<usize>);
+}
+
+impl<F: Fn(usize, usize, &mut [f32]) + Sync> Finish for F {
+    fn finish(&self, row0: usize, column0: usize, rows: &mut [&mut [f32]], columns: Range<usize>) {
+        for (i, row) in rows.iter_mut().enumerate() {
+            self(row0 + i, column0, &mut row[columns.clone()]);
+        }
+    }
+}
 
 /// One product of `rows` x `k` and `k` x `columns`.
 #[derive(Clone, Copy)]
@@ -187,7 +201,7 @@ pub(crate) struct Product<'a> {
     pub(crate) rows: usize,
     pub(crate) columns: usize,
     pub(crate) k: usize,
-    pub(crate) finish: Option<Finish<'a>>,
+    pub(crate) finish: Option<&'a dyn Finish>,
 }
 
 /// An operand, packed before or on the way.
@@ -235,7 +249,7 @@ fn finish_empty(product: &Product<'_>, out: &mut [f32]) {
     out.fill(0.0);
     if let Some(finish) = product.finish {
         for (row, values) in out.chunks_exact_mut(product.columns.max(1)).enumerate() {
-            finish(row, 0, values);
+            finish.finish(row, 0, &mut [values], 0..product.columns);
         }
     }
 }
@@ -321,9 +335,7 @@ impl Task<'_> {
                 let out = &mut self.out[row..row + count];
                 dispatch::run(isa, Block { rows, panels, depth, height, column, columns, add: k0 > 0, out });
                 if let Some(finish) = product.finish.filter(|_| k0 + depth == product.k) {
-                    for (i, values) in out.iter_mut().enumerate() {
-                        finish(self.row0 + row + i, self.column0 + column, &mut values[column..column + columns]);
-                    }
+                    finish.finish(self.row0 + row, self.column0 + column, out, column..column + columns);
                 }
             }
         }

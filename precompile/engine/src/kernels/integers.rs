@@ -243,10 +243,12 @@ impl<T: Left, O: Finish> Part<'_, '_, T, O> {
     ) {
         let offset = group * self.product.group_stride;
         let left = self.product.left;
+        // Where rows begin takes divisions: not for each panel again.
+        let lines: Vec<&[T]> = rows.clone().map(|row| left.from(self.row0 + row, offset)).collect();
         let ones: Vec<i64> = if panels.zeros.is_empty() {
             Vec::new()
         } else {
-            rows.clone().map(|row| sum_of(left.from(self.row0 + row, offset), self.product.runs)).collect()
+            lines.iter().map(|line| sum_of(line, self.product.runs)).collect()
         };
         let size = panels.values.len() / panels.columns.div_ceil(PANEL).max(1);
         let columns = panels.columns.min(self.column0 + self.width) - self.column0;
@@ -257,15 +259,12 @@ impl<T: Left, O: Finish> Part<'_, '_, T, O> {
             let mut row = rows.start;
             while row < rows.end {
                 let count = ROWS.min(rows.end - row);
-                let mut lines: [&[T]; ROWS] = [&[]; ROWS];
-                for (r, line) in lines.iter_mut().enumerate().take(count) {
-                    *line = left.from(self.row0 + row + r, offset);
-                }
-                let mut tile = match lines {
-                    [a, ..] if count == 1 => tile::<F, T, 1>([a], panel, cuts),
-                    [a, b, ..] if count == 2 => tile::<F, T, 2>([a, b], panel, cuts),
-                    [a, b, c, _] if count == 3 => tile::<F, T, 3>([a, b, c], panel, cuts),
-                    all => tile::<F, T, ROWS>(all, panel, cuts),
+                let mut tile = match lines[row - rows.start..] {
+                    [a] => tile::<F, T, 1>([a], panel, cuts),
+                    [a, b] => tile::<F, T, 2>([a, b], panel, cuts),
+                    [a, b, c] => tile::<F, T, 3>([a, b, c], panel, cuts),
+                    [a, b, c, d, ..] => tile::<F, T, ROWS>([a, b, c, d], panel, cuts),
+                    [] => unreachable!("there is a row"),
                 };
                 for r in 0..count {
                     let zero = left.zero(self.row0 + row + r);

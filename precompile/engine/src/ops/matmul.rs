@@ -1,12 +1,15 @@
 //! `MatMul` and `Gemm`: fixed-order matrix products.
 
+use std::ops::Range;
+
 use super::cast::cast;
 use super::number::{Number, numeric};
 use super::shape::{broadcast, broadcast_strides, count, strides};
 use super::{Built, LATEST, Operator, kernel};
 use crate::failure::{self, Failure};
 use crate::graph::{Context, Node, Tail};
-use crate::kernels::gemm::{Operand, Packed, Product, Strided, multiply};
+use crate::kernels::Isa;
+use crate::kernels::gemm::{Finish, Operand, Packed, Product, Strided, multiply};
 use crate::tensor::{ElementType, Tensor};
 
 pub(super) const OPERATORS: &[Operator] =
@@ -82,9 +85,21 @@ fn by_constant_and(
 /// Computes products, and does to their rows what the tail says.
 fn finished(products: &[Product<'_>], tail: Option<Tail>, out: &mut [f32], context: &Context) {
     let Some(tail) = tail else { return multiply(context.isa(), products, out) };
-    let finish = |row: usize, column: usize, values: &mut [f32]| tail.apply(context.isa(), row, column, values);
+    let finish = Finished { tail, isa: context.isa() };
     let products: Vec<_> = products.iter().map(|product| Product { finish: Some(&finish), ..*product }).collect();
     multiply(context.isa(), &products, out);
+}
+
+/// The tail of a product, for all rows that are complete at once.
+struct Finished {
+    tail: Tail,
+    isa: Isa,
+}
+
+impl Finish for Finished {
+    fn finish(&self, row0: usize, column0: usize, rows: &mut [&mut [f32]], columns: Range<usize>) {
+        self.tail.apply_to(self.isa, row0, column0, rows, columns);
+    }
 }
 
 /// Shapes of a batch of products: batch, then rows, k and columns.
