@@ -122,11 +122,14 @@ pub(crate) fn threads(work: usize) -> usize {
     if ready { threads } else { 1 }
 }
 
-/// In how many pieces it is best divided.
+/// In how many pieces it is best divided: as many for each thread, unless there are fewer.
 pub(crate) fn pieces(work: usize) -> usize {
     match threads(work) {
         1 => 1,
-        threads => (threads * PIECES).min(work / SHARED_WORK),
+        threads => match (work / SHARED_WORK).min(threads * PIECES) {
+            few if few < threads => few,
+            pieces => pieces - pieces % threads,
+        },
     }
 }
 
@@ -270,6 +273,12 @@ mod tests {
         let pool = Pool::new(2);
         assert_eq!(pool.run(|| pieces(SHARED_WORK)), 1, "little work");
         assert!(pool.run(|| pieces(WAITED_WORK)) > 1);
+        for threads in [2, 3, 16] {
+            let (pool, works) = (Pool::new(threads), WAITED_WORK..WAITED_WORK + 20 * SHARED_WORK);
+            for work in works.step_by(SHARED_WORK) {
+                assert_eq!(pool.run(|| pieces(work)) % threads, 0, "as many for each of {threads}");
+            }
+        }
         let inside = AtomicUsize::new(0);
         let look = |_: &mut (), _: u32| _ = inside.fetch_max(pieces(usize::MAX), SeqCst);
         pool.run(|| each(vec![1, 2, 3], || (), look));

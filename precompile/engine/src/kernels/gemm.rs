@@ -16,6 +16,8 @@ pub(crate) const BLOCK: usize = 256;
 const ROWS: usize = 96;
 /// Rows whose output stays there from block to block.
 const ROWS_WHOLE: usize = 2 * ROWS;
+/// Tiles of a part of which one does not count.
+const TILES_MANY: usize = 8;
 /// Columns whose packed panels stay in the second-level cache.
 const COLUMNS: usize = 128;
 
@@ -256,29 +258,41 @@ fn finish_empty(product: &Product<'_>, out: &mut [f32]) {
 
 /// Divides a product into about `parts` parts, along whichever side packs the least twice.
 fn split<'a>(product: Product<'a>, out: &'a mut [f32], isa: Isa, parts: usize, tasks: &mut Vec<Task<'a>>) {
-    let (tiles, panels) = (product.rows.div_ceil(tile(isa)), product.columns.div_ceil(PANEL));
+    let (tile, Product { rows, columns, .. }) = (tile(isa), product);
+    let (tiles, panels) = (rows.div_ceil(tile), columns.div_ceil(PANEL));
     let prefer_rows = matches!(product.right, Operand::Packed(_));
     let by_rows = if prefer_rows { tiles >= parts } else { panels < parts && tiles > panels };
     // Each part packs the right operand for itself: then no more of them than threads.
     let parts = if by_rows && !prefer_rows { parts.div_ceil(pool::PIECES) } else { parts };
-    let (row_step, column_step) = if by_rows {
-        (tiles.div_ceil(parts) * tile(isa), product.columns)
-    } else {
-        (product.rows, panels.div_ceil(parts) * PANEL)
-    };
-    let row_step = if prefer_rows { row_step.min(ROWS_WHOLE) } else { row_step };
-    let first = tasks.len();
-    for row0 in (0..product.rows).step_by(row_step) {
-        for column0 in (0..product.columns).step_by(column_step) {
-            tasks.push(Task { product, row0, column0, out: Vec::with_capacity(row_step.min(product.rows - row0)) });
+    let (row_parts, column_parts) = if by_rows { (parts, 1) } else { (1, parts) };
+    let row_parts = if prefer_rows { row_parts.max(rows.div_ceil(ROWS_WHOLE)) } else { row_parts };
+    // Tiles that are packed already stay whole, and where there are many, one more or less makes no difference.
+    let whole = matches!(product.left, Operand::Packed(_)) || tiles >= row_parts * TILES_MANY;
+    let row_cuts = cuts(rows, if whole { tile } else { 1 }, row_parts);
+    let column_cuts = cuts(columns, PANEL, column_parts);
+    let (first, across) = (tasks.len(), column_cuts.len() - 1);
+    for row in row_cuts.windows(2) {
+        for column in column_cuts.windows(2) {
+            let out = Vec::with_capacity(row[1] - row[0]);
+            tasks.push(Task { product, row0: row[0], column0: column[0], out });
         }
     }
-    let across = product.columns.div_ceil(column_step);
-    for (row, values) in out.chunks_exact_mut(product.columns).enumerate() {
-        for (i, part) in values.chunks_mut(column_step).enumerate() {
-            tasks[first + row / row_step * across + i].out.push(part);
+    let mut down = 0;
+    for (row, mut values) in out.chunks_exact_mut(columns).enumerate() {
+        down += usize::from(row == row_cuts[down + 1]);
+        for (i, column) in column_cuts.windows(2).enumerate() {
+            let (part, rest) = values.split_at_mut(column[1] - column[0]);
+            values = rest;
+            tasks[first + down * across + i].out.push(part);
         }
     }
+}
+
+/// From 0 to `length`, in at most `parts` about equal parts of whole units, but for the last unit.
+pub(super) fn cuts(length: usize, unit: usize, parts: usize) -> Vec<usize> {
+    let units = length.div_ceil(unit);
+    let parts = parts.clamp(1, units);
+    (0..=parts).map(|i| (i * units / parts * unit).min(length)).collect()
 }
 
 /// Room for the packed blocks of one thread.

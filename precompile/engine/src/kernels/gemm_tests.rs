@@ -1,6 +1,6 @@
 //! Every path gives the bits of the chain as the specification writes it.
 
-use super::gemm::{BLOCK, Operand, Packed, Product, Strided, multiply};
+use super::gemm::{BLOCK, Operand, Packed, Product, Strided, cuts, multiply};
 use super::{Isa, gemm};
 use crate::Pool;
 
@@ -69,6 +69,19 @@ fn products_are_the_specified_chains() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn parts_are_whole_units_and_about_equal() {
+    for (length, unit, parts) in [(128, 1, 6), (256, 16, 6), (130, 12, 4), (7, 16, 3), (5, 1, 9), (1, 1, 1)] {
+        let cuts = cuts(length, unit, parts);
+        assert_eq!((cuts[0], *cuts.last().unwrap()), (0, length));
+        let sizes: Vec<usize> = cuts.windows(2).map(|cut| cut[1] - cut[0]).collect();
+        assert_eq!(sizes.len(), parts.min(length.div_ceil(unit)));
+        assert!(cuts[..cuts.len() - 1].iter().all(|cut| cut.is_multiple_of(unit)), "{cuts:?}");
+        let (least, most) = (sizes.iter().min().unwrap(), sizes.iter().max().unwrap());
+        assert!(most - least < 2 * unit, "{sizes:?}");
     }
 }
 
