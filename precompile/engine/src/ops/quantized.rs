@@ -97,7 +97,7 @@ impl<'a> Quantised<'a> {
         (element, self.zeros.iter().map(|zero| i32::from(*zero) - moved).collect())
     }
 
-    /// Zero points of the elements as [`Bytes::unsigned`] has them.
+    /// Zero points of the elements as bytes, those of `int8` moved by 128.
     fn unsigned_zeros(&self) -> Vec<i32> {
         let moved = if matches!(self.values, Bytes::Signed(_)) { 128 } else { 0 };
         self.zeros.iter().map(|zero| i32::from(*zero) + moved).collect()
@@ -109,9 +109,6 @@ impl<'a> Quantised<'a> {
         let length = count * stride_of(k) + STEPS_MAX - 1;
         // The same on every processor.
         context.claim::<i16>(length)?;
-        if k == 0 {
-            return Ok(Rows::Centred(vec![0; length]));
-        }
         let zero = |row: usize| self.zero(row % self.zeros.len());
         Ok(match (self.values, steps == u8::STEPS) {
             (Bytes::Signed(values), true) => {
@@ -132,6 +129,9 @@ fn filled<T: Copy, U: Copy + Default>(
     element: impl Fn(T, usize) -> U,
 ) -> Vec<U> {
     let mut out = vec![U::default(); length];
+    if k == 0 {
+        return out;
+    }
     for (i, (row, out)) in values.chunks_exact(k).zip(out.chunks_exact_mut(stride_of(k))).enumerate() {
         out.iter_mut().zip(row).for_each(|(out, x)| *out = element(*x, i));
     }
@@ -142,7 +142,7 @@ fn filled<T: Copy, U: Copy + Default>(
 enum Rows {
     /// Less their zero points.
     Centred(Vec<i16>),
-    /// As they are, and their zero points, of the rows in turn.
+    /// As bytes, those of `int8` moved by 128, and their zero points, of the rows in turn.
     Bytes(Vec<u8>, Vec<i32>),
 }
 

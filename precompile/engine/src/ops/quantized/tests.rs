@@ -91,6 +91,17 @@ proptest! {
     }
 }
 
+#[test]
+fn products_without_terms_are_zero() {
+    for signed in [false, true] {
+        let mut numbers = Numbers(1);
+        let inputs = [&[2, 3, 0][..], &[0, 20], &[], &[]].map(|shape| numbers.tensor(shape, signed).0);
+        for answer in answers("MatMulInteger", &[], &inputs, &[1, 3]) {
+            assert_eq!((answer.shape(), answer.values::<i32>().unwrap()), (&[2, 3, 20][..], &[0; 120][..]));
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Shape {
     rank: usize,
