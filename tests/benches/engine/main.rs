@@ -6,6 +6,7 @@
 
 mod engines;
 mod footprint;
+mod gpu;
 mod integer;
 mod models;
 mod sets;
@@ -49,6 +50,7 @@ fn main() -> Result<()> {
     overhead(&mut report, &samples, &ort)?;
     footprints(&mut report, &samples)?;
     settings(&mut report, &samples, &ort)?;
+    gpu::speed(&mut report, &samples, &ort)?;
     report.write(workspace())?;
     Ok(())
 }
